@@ -1,0 +1,110 @@
+"""PoseNet: 21 score maps from a hand crop (paper sections 4.2 and 5.1; PAPER.md 1.2 and 4).
+
+    python -m experiments.posenet --data RECORDS --run runs/posenet [--recipe lite|paper] [--set key=value]
+
+`lite` trains the small network on rendered hands with new backgrounds, by the cross-entropy over positions;
+`paper` is the published network, loss, schedule and augmentation (without CPM's weights, which are not to be had).
+"""
+
+import dataclasses
+
+import keras
+
+from experiments import common
+from hand3d import networks
+from hand3d.augment import Augment
+from hand3d.networks.lite import posenet_lite
+from hand3d.training import PoseNetTraining
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    network: str = "posenet_lite"  # or "posenet", the published one
+    width: float = 1.0
+    stages: int = 2
+    crop_size: int = 128
+    batch: int = 64
+    steps: int = 20_000
+    epoch_steps: int = 100
+    loss: str = "position"
+    sigma_cells: float = 1.0
+    occluded_weight: float = 0.5
+    side_weight: float = 0.2
+    schedule: str = "cosine"
+    learning_rate: float = 1e-3
+    warmup: int = 300
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    ema: float = 0.998
+    precision: str = "mixed_bfloat16"
+    cut: int = 160  # side of the pictures kept in memory
+    reach: float = 1.6  # of the cut, in boxes
+    limit: int = 0  # hands, 0 for all
+    validation: int = 512  # hands
+    replace: float = 0.6
+    colour: float = 1.0
+    roll: float = 0.6
+    roll_any: float = 0.3
+    scale: tuple = (0.75, 1.35)
+    shift: float = 0.15
+    mirror: float = 0.5
+    behind: float = 0.25
+    front: float = 0.15
+    blur: float = 1.5
+    noise: float = 0.05
+    seed: int = 0
+
+
+RECIPES = {
+    "lite": Recipe(),
+    "paper": Recipe(
+        network="posenet", stages=3, crop_size=256, cut=320, batch=8, steps=30_000, epoch_steps=500, loss="paper",
+        schedule="1e-4:10000,1e-5:20000,1e-6", weight_decay=0.0, clip=0.0, ema=0.0, precision="float32",
+        replace=0.0, colour=0.0, roll=0.0, roll_any=0.0, mirror=0.0, behind=0.0, front=0.0, blur=0.0, noise=0.0,
+        scale=(0.8, 1.0), shift=0.1,
+    ),  # fmt: skip
+}
+
+
+def build(recipe, folded=False):
+    """The network of a recipe; weight-standardised unless `folded`."""
+    if recipe.network == "posenet_lite":
+        return posenet_lite(width=recipe.width, stages=recipe.stages, folded=folded)
+    return networks.posenet(width=recipe.width)
+
+
+def augmentation(recipe):
+    names = ("scale", "shift", "roll", "roll_any", "mirror", "replace", "behind", "front", "colour", "blur", "noise")
+    return Augment(
+        recipe.crop_size, recipe.reach, jit=common.compiler(), seed=recipe.seed,
+        **{name: getattr(recipe, name) for name in names},
+    )  # fmt: skip
+
+
+def main(argv=None):
+    arguments, recipe = common.parse(RECIPES, __doc__, argv)
+    from pipelines.inputs import posenet_batches
+
+    keras.utils.set_random_seed(recipe.seed)
+    keras.config.set_dtype_policy(recipe.precision)
+    sizes = dict(side=recipe.cut, reach=recipe.reach, crop_size=recipe.crop_size, batch=recipe.batch)
+    validation = posenet_batches(arguments.data, "evaluation", training=False, limit=recipe.validation, **sizes)
+    model = PoseNetTraining(
+        build(recipe), augmentation(recipe), loss=recipe.loss, sigma_cells=recipe.sigma_cells,
+        occluded_weight=recipe.occluded_weight, side_weight=recipe.side_weight,
+    )  # fmt: skip
+
+    def training_data(seed):
+        return posenet_batches(
+            arguments.data, "training", training=True, seed=seed, limit=recipe.limit or None,
+            backgrounds=arguments.backgrounds, **sizes,
+        )  # fmt: skip
+
+    common.train(
+        model, recipe, arguments.run, training_data, validation.cache(), monitor="val_epe_px", mode="min",
+        init=arguments.init,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

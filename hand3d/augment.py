@@ -1,0 +1,308 @@
+"""Augmentation on the device: batched, seeded, inside the training graph.
+
+A training example comes as a square picture larger than the network's crop (`pipelines.inputs`):
+
+    picture: (B, S, S, 5) uint8: RGB, cover of the person, cover of the hand (0-255)
+    background: (B, N, N, 3) uint8: another picture in the crop's size N
+
+`Augment` draws a few dozen numbers per example (`draw`) and hands them to `render`, a pure function of
+tensors that does the work on pixels: a similarity (mirror, roll, scale, shift), another background,
+things in front of and behind the hand, colour, blur and noise.  `render` compiles well: under XLA its
+steps fuse, which is five times as fast on a CPU as op by op; JAX compiles it anyway, and for TensorFlow
+the caller passes `jit=tf.function(jit_compile=True)`.
+
+Pixels follow the project's rule: (u, v) = (column, row), pixel centres at integers.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+GREY = 128 / 255  # what lies outside a picture: zero after the shift by -0.5
+FAR = 1e4  # pixels; where things are that a crop does not show
+
+
+def similarity(angle, scale, shift, mirror, size, source_size):
+    """Maps from the pixels of a crop to those of the picture that it is taken from.
+
+    angle: (B,) radians, the roll of the content, clockwise in the picture.  scale: (B,) source pixels per
+    crop pixel.  shift: (B, 2) source pixels, from the picture's centre to the crop's.  mirror: (B,) bool,
+    left and right exchanged before the roll.  size, source_size: int, pixels.
+    Returns (B, 2, 3) float32: source uv = matrix @ (u, v, 1).
+    """
+    flip = 1 - 2 * ops.cast(mirror, "float32")
+    cosine, sine = scale * ops.cos(angle), scale * ops.sin(angle)
+    linear = ops.stack([ops.stack([flip * cosine, flip * sine], -1), ops.stack([-sine, cosine], -1)], -2)
+    middle = (source_size - 1) / 2 + shift - (size - 1) / 2 * ops.sum(linear, -1)
+    return ops.concatenate([linear, middle[..., None]], -1)
+
+
+def apply_inverse(matrix, uv_source):
+    """Points (B, K, 2) of the source picture -> (B, K, 2) of the crop; matrix (B, 2, 3) as of `similarity`."""
+    a, b, c, d = matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1]
+    inverse = ops.stack([ops.stack([d, -b], -1), ops.stack([-c, a], -1)], -2) / (a * d - b * c)[:, None, None]
+    return ops.matmul(uv_source - matrix[:, None, :, 2], ops.swapaxes(inverse, 1, 2))
+
+
+def warp(picture, matrix, size):
+    """Bilinear resampling of whole batches by a gather.
+
+    picture: (B, S, S, C) uint8 or float.  matrix: (B, 2, 3), crop pixel -> picture pixel.
+    Returns (B, size, size, C) float32 and (B, size, size, 1) float32, 1 inside the picture, 0 outside.
+    """
+    batch, side, channels = ops.shape(picture)[0], picture.shape[1], picture.shape[-1]
+    grid = ops.arange(size, dtype="float32")
+    u, v = (
+        matrix[:, row, 0, None, None] * grid[None, None, :]
+        + matrix[:, row, 1, None, None] * grid[None, :, None]
+        + matrix[:, row, 2, None, None]
+        for row in (0, 1)
+    )
+    inside = (u > -0.5) & (u < side - 0.5) & (v > -0.5) & (v < side - 0.5)
+    u, v = ops.clip(u, 0, side - 1.001), ops.clip(v, 0, side - 1.001)
+    column, row = ops.floor(u), ops.floor(v)
+    u, v = (u - column)[..., None], (v - row)[..., None]
+    # each pixel with its three neighbours, so that one gather fetches all four
+    block = ops.concatenate(
+        [picture[:, :-1, :-1], picture[:, :-1, 1:], picture[:, 1:, :-1], picture[:, 1:, 1:]], -1
+    )
+    block = ops.reshape(block, (-1, 4 * channels))
+    first = ops.arange(batch, dtype="int32")[:, None, None] * (side - 1) ** 2
+    index = first + ops.cast(row, "int32") * (side - 1) + ops.cast(column, "int32")
+    near = ops.cast(ops.take(block, index, axis=0), "float32")
+    top_left, top_right, low_left, low_right = (near[..., k * channels : (k + 1) * channels] for k in range(4))
+    top, low = top_left + (top_right - top_left) * u, low_left + (low_right - low_left) * u
+    return top + (low - top) * v, ops.cast(inside, "float32")[..., None]
+
+
+def _superellipse(u, v, radius, angle):
+    """Value below 1 inside a rounded rectangle about the origin; all arguments broadcast."""
+    cosine, sine = ops.cos(angle), ops.sin(angle)
+    along = ops.square((u * cosine + v * sine) / radius[0])
+    across = ops.square((v * cosine - u * sine) / radius[1])
+    return along * along + across * across
+
+
+def blob(shape, size):
+    """Soft-edged rounded rectangles, (B, size, size, 1) float32 in 0..1.
+
+    shape: (B, 5): centre u, v and half axes in pixels, angle in radians.
+    """
+    grid = ops.arange(size, dtype="float32")
+    u, v, *rest = (shape[:, k, None, None] for k in range(5))
+    level = _superellipse(grid[None, None, :] - u, grid[None, :, None] - v, rest[:2], rest[2])
+    return ops.clip((1.2 - level) * 4, 0, 1)[..., None]
+
+
+def in_blob(uv, shape):
+    """(B, K, 2) points -> (B, K) bool, covered by `blob`."""
+    u, v, *rest = (shape[:, k, None] for k in range(5))
+    return _superellipse(uv[..., 0] - u, uv[..., 1] - v, rest[:2], rest[2]) < 1.1
+
+
+def blur(image, sigma):
+    """Gaussian low-pass as two matrix products.
+
+    image: (B, N, N, C).  sigma: (B, 2) pixels along u and v, may be 0.  The border counts as often as it is seen.
+    """
+    _, size, _, channels = image.shape
+    grid = ops.arange(size, dtype="float32")
+    distance = ops.square(grid[None] - grid[:, None])
+    matrix = ops.exp(-distance / (2 * ops.square(ops.maximum(sigma, 0.05)))[:, :, None, None])
+    matrix = matrix / ops.sum(matrix, -1, keepdims=True)
+    image = ops.matmul(matrix[:, 1], ops.reshape(image, (-1, size, size * channels)))
+    image = ops.transpose(ops.reshape(image, (-1, size, size, channels)), (0, 2, 1, 3))
+    image = ops.matmul(matrix[:, 0], ops.reshape(image, (-1, size, size * channels)))
+    return ops.transpose(ops.reshape(image, (-1, size, size, channels)), (0, 2, 1, 3))
+
+
+def colour_matrix(hue, saturation, gain):
+    """hue (B,) radians, saturation (B,) factor, gain (B, 3) of the channels -> (B, 3, 3), rgb' = rgb @ matrix.
+
+    Rotation about and scaling towards the grey axis, the way YIQ does it but with equal weights.
+    """
+    cosine, sine = ops.cos(hue)[:, None, None], ops.sin(hue)[:, None, None]
+    grey = ops.ones((3, 3)) / 3
+    turn = ops.convert_to_tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+    matrix = grey + saturation[:, None, None] * (cosine * (ops.eye(3) - grey) + sine * turn)
+    return matrix * gain[:, None, :]
+
+
+def recolour(image, matrix, offset):
+    """rgb @ matrix + offset.  image (B, H, W, 3); matrix (B, 3, 3); offset (B,)."""
+    matrix = matrix[:, None, None]
+    return sum(image[..., k, None] * matrix[..., k, :] for k in range(3)) + offset[:, None, None, None]
+
+
+def render(picture, background, drawn, size):
+    """The work on pixels: a pure function.
+
+    picture (B, S, S, 5) uint8, background (B, size, size, 3) uint8, drawn: dict of tensors as of
+    `Augment.draw`.  Returns image (B, size, size, 3) float32 in -0.5..0.5 and covers (B, size, size, 2)
+    float32 in 0..1, how much of each pixel the person and the hand fill.
+    """
+    warped, inside = warp(picture, drawn["matrix"], size)
+    covers = warped[..., 3:] / 255 * inside
+    # colours are linear up to here, so they can be changed before the layers are put together
+    image = recolour(warped[..., :3] / 255 * inside + GREY * (1 - inside), drawn["colour"], drawn["offset"])
+    other = ops.cast(background, "float32") / 255
+    texture = recolour(ops.flip(other, 2), drawn["texture_colour"], drawn["texture_offset"])
+    other = recolour(other, drawn["other_colour"], drawn["other_offset"])
+    image = other + (image - other) * ops.maximum(covers[..., :1], 1 - drawn["replace"][:, None, None, None])
+    behind, front = blob(drawn["behind"], size), blob(drawn["front"], size)
+    image = image + (texture - image) * ops.maximum(behind * (1 - covers[..., 1:]), front)
+    covers = covers * (1 - front)
+    image = ops.clip(image, 0, 1)
+    image = image + drawn["bend"][:, None, None, None] * image * (1 - image)
+    image = image + drawn["noise"][:, None, None, None] * drawn["grain"]
+    return ops.clip(image, 0, 1) - 0.5, covers
+
+
+@keras.saving.register_keras_serializable("hand3d")
+class Augment(keras.layers.Layer):
+    """Draws random changes for a batch of pictures and renders them.
+
+    Args:
+        size: side N of the crops made, pixels.
+        reach: side of the picture divided by the side of the box that the crop is taken around
+            (`context` of `pipelines.inputs`; 1: the whole picture).
+        crop_factor: side of the undisturbed crop divided by the box's; the paper's is 1.25.
+        scale: (least, most) factor on the crop's side, log-uniform.
+        shift: largest shift as a share of the box's side.
+        roll: standard deviation in radians of the roll of most examples.
+        roll_any: share of the examples with a roll uniform over all angles.
+        mirror: share mirrored (a left hand becomes a right one).
+        replace: share with another background.
+        behind, front: share with a thing behind and in front of the hand.
+        colour: strength of all colour changes, 1 as tuned.
+        blur: largest standard deviation in crop pixels of the blur of the batch's first half (0: none).
+        noise: largest standard deviation of the noise, of 1.
+        seed: int.
+        jit: None or a function that compiles another, e.g. `tf.function(jit_compile=True)`.
+    """
+
+    def __init__(
+        self, size, reach, *, crop_factor=1.25, scale=(0.75, 1.35), shift=0.15, roll=0.6, roll_any=0.3, mirror=0.5,
+        replace=0.6, behind=0.25, front=0.15, colour=1.0, blur=1.5, noise=0.05, seed=0, jit=None, **kwargs,
+    ):  # fmt: skip
+        super().__init__(**{"dtype": "float32", "trainable": False} | kwargs)
+        self.size, self.reach, self.crop_factor = size, reach, crop_factor
+        self.options = dict(
+            scale=tuple(scale), shift=shift, roll=roll, roll_any=roll_any, mirror=mirror, replace=replace,
+            behind=behind, front=front, colour=colour, blur=blur, noise=noise, seed=seed,
+        )  # fmt: skip
+        self.random = keras.random.SeedGenerator(seed)
+        self.render = jit(render_at(size)) if jit else render_at(size)
+
+    def get_config(self):
+        sizes = {"size": self.size, "reach": self.reach, "crop_factor": self.crop_factor}
+        return super().get_config() | sizes | self.options
+
+    def draw(self, batch, source_size):
+        """batch, source_size: int -> dict of random tensors for `render`, `mirror` (B,) bool among them."""
+        wanted, size = self.options, self.size
+
+        def uniform(low, high, *shape):
+            return keras.random.uniform((batch, *shape), low, high, seed=self.random)
+
+        def normal(deviation, *shape):
+            return keras.random.normal((batch, *shape), 0, deviation, seed=self.random)
+
+        def some(share, *shape):
+            return ops.cast(uniform(0, 1, *shape) < share, "float32")
+
+        strength = wanted["colour"]
+        box = source_size / self.reach
+        mirror = uniform(0, 1) < wanted["mirror"]
+        anywhere = some(wanted["roll_any"])
+        angle = anywhere * uniform(-math.pi, math.pi) + (1 - anywhere) * normal(wanted["roll"])
+        factor = ops.exp(uniform(*(math.log(value) for value in wanted["scale"])))
+        shift = uniform(-1, 1, 2) * wanted["shift"] * box
+        matrix = similarity(angle, factor * self.crop_factor * box / size, shift, mirror, size, source_size)
+
+        def colours(spread, shift, then=None):
+            """Matrix and offset of a random change of colours, followed by the change `then`."""
+            gain = ops.exp(normal(0.10 * spread, 3) + normal(0.15 * spread, 1))
+            matrix = colour_matrix(normal(0.12 * spread), ops.exp(normal(0.25 * spread)), gain)
+            offset = normal(shift * strength)
+            if then is None:
+                return matrix, offset
+            # the grey offset goes through the second matrix as a colour would, on average
+            return ops.matmul(matrix, then[0]), offset * ops.mean(ops.sum(then[0], 1), -1) + then[1]
+
+        def thing(share, smallest, largest):
+            centre = (size - 1) / 2 + uniform(-0.5, 0.5, 2) * size - (1 - some(share, 1)) * FAR
+            return ops.concatenate([centre, uniform(smallest, largest, 2) * size, uniform(0, math.pi, 1)], -1)
+
+        colour = colours(strength, 0.06)
+        other = colours(1.5 * strength, 0.1, then=colour)
+        texture = colours(3 * strength, 0.2, then=colour)
+        drawn = {
+            "mirror": mirror,
+            "matrix": matrix,
+            "colour": colour[0],
+            "offset": colour[1],
+            "other_colour": other[0],
+            "other_offset": other[1],
+            "texture_colour": texture[0],
+            "texture_offset": texture[1],
+            "bend": uniform(-0.5, 0.5) * strength,  # the curve x + bend x (1 - x), a cheap gamma
+            "replace": some(wanted["replace"]),
+            "behind": thing(wanted["behind"], 0.08, 0.5),
+            "front": thing(wanted["front"], 0.04, 0.2),
+            "noise": wanted["noise"] * uniform(0, 1) ** 3,
+            # one grain for the whole batch: drawing it for each example would cost more than all the rest
+            "grain": keras.random.normal((1, size, size, 3), seed=self.random),
+        }
+        if wanted["blur"]:
+            sigma = wanted["blur"] * uniform(0, 1, 1) * uniform(0.7, 1.3, 2)
+            drawn["blur"] = sigma[: (batch + 1) // 2]
+        return drawn
+
+    def still(self, batch, source_size):
+        """The same dict without any change: the centred crop as it is."""
+        zero = ops.zeros((batch,))
+        unchanged = ops.tile(ops.eye(3)[None], (batch, 1, 1))
+        away = ops.tile(ops.convert_to_tensor([[-FAR, -FAR, 1, 1, 0]]), (batch, 1))
+        scale = zero + self.crop_factor * source_size / self.reach / self.size
+        mirror = ops.zeros((batch,), "bool")
+        return {
+            "mirror": mirror,
+            "matrix": similarity(zero, scale, ops.zeros((batch, 2)), mirror, self.size, source_size),
+            **{name: zero for name in ("replace", "other_offset", "texture_offset", "bend", "offset", "noise")},
+            **{name: unchanged for name in ("other_colour", "texture_colour", "colour")},
+            **{name: away for name in ("behind", "front")},
+            "grain": ops.zeros((1, self.size, self.size, 3)),
+        }
+
+    def call(self, picture, background, training=False):
+        """picture (B, S, S, 5) uint8, background (B, N, N, 3) uint8 -> image, covers, drawn (see `render`)."""
+        batch, source_size = ops.shape(picture)[0], picture.shape[1]
+        drawn = self.draw(batch, source_size) if training else self.still(batch, source_size)
+        pixels = {key: value for key, value in drawn.items() if key not in ("mirror", "blur")}
+        image, covers = self.render(picture, background, pixels)
+        if "blur" in drawn:  # not in `render`: a matrix product is the one thing that XLA does worse on a CPU
+            count = ops.shape(drawn["blur"])[0]
+            image = ops.concatenate([blur(image[:count], drawn["blur"]), image[count:]], 0)
+        return image, covers, drawn
+
+    def move_keypoints(self, uv, visible, drawn, occluded_weight):
+        """Labels of the augmented crops.
+
+        uv: (B, K, 2) pixels of the picture.  visible: (B, K) bool.  Returns uv_crop (B, K, 2) and weight
+        (B, K) float32: 1 visible, `occluded_weight` inside the crop but hidden, 0 outside.
+        """
+        uv_crop = apply_inverse(drawn["matrix"], uv)
+        inside = ops.all((uv_crop > -0.5) & (uv_crop < self.size - 0.5), -1)
+        seen = ops.cast(visible & ~in_blob(uv_crop, drawn["front"]), "float32")
+        return uv_crop, ops.cast(inside, "float32") * (occluded_weight + (1 - occluded_weight) * seen)
+
+
+def render_at(size):
+    """`render` for one size, as a function of tensors only."""
+
+    def render_pixels(picture, background, drawn):
+        return render(picture, background, drawn, size)
+
+    return render_pixels

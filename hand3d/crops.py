@@ -1,0 +1,145 @@
+"""Resizing and cropping as two matrix products, on every backend, differentiable, in batches.
+
+The one pixel rule: pixel centres at integers, an image of width W spans [-0.5, W - 0.5].  A crop is a
+square of `side` image pixels around `centre` = (u, v), drawn with `crop_size` pixels a side; its middle,
+(crop_size - 1) / 2, shows the image at `centre`.  Images are (B, H, W, C).
+"""
+
+from keras import ops
+
+EDGES = ("zero", "renormalise")
+
+
+def interpolation_matrix(start, step, out_size, in_size, antialias=True, edge="zero"):
+    """Rows of a bilinear sampler: output i is taken at input coordinate start + step * i.
+
+    Args:
+        start: (B,) input pixels, coordinate of the first output pixel's centre.
+        step: (B,) input pixels from one output pixel to the next.
+        out_size, in_size: numbers of pixels.
+        antialias: widen the triangle filter by `step` where step > 1, so that every input pixel counts.
+        edge: "zero" takes 0 outside the image; "renormalise" takes the nearest inside (rows sum to 1).
+
+    Returns:
+        (B, out_size, in_size) float32; output = matrix @ input.
+    """
+    if edge not in EDGES:
+        raise ValueError(f"edge: one of {EDGES} expected, got {edge!r}")
+    start, step = ops.cast(start, "float32"), ops.cast(step, "float32")
+    position = start[:, None] + step[:, None] * ops.arange(out_size, dtype="float32")
+    radius = ops.maximum(step, 1.0)[:, None] if antialias else ops.ones_like(step)[:, None]
+    distance = ops.abs(position[:, :, None] - ops.arange(in_size, dtype="float32"))
+    weight = ops.maximum(1.0 - distance / radius[:, :, None], 0.0)
+    if edge == "zero":
+        total = _triangle_sum(position, radius)
+    else:
+        total = ops.maximum(ops.sum(weight, axis=-1), 1e-6)
+    return weight / total[:, :, None]
+
+
+def crop_and_resize(images, centre, side, crop_size, antialias=True):
+    """Square crops, zero outside the image.
+
+    Unlike the released code nothing is rounded to whole pixels (PAPER.md 2, crop_image_from_xy).
+
+    Args:
+        images: (B, H, W, C), any numeric dtype.
+        centre: (B, 2) image pixels, (u, v).
+        side: (B,) image pixels.
+        crop_size: pixels along each side of the result.
+        antialias: average where the crop is shrunk.
+
+    Returns:
+        (B, crop_size, crop_size, C) float32.
+    """
+    images = ops.cast(images, "float32")
+    centre, side = ops.cast(centre, "float32"), ops.cast(side, "float32")
+    _, height, width, _ = ops.shape(images)
+    step = side / crop_size
+    start = centre - 0.5 * (crop_size - 1) * step[:, None]
+    rows = interpolation_matrix(start[:, 1], step, crop_size, height, antialias)
+    columns = interpolation_matrix(start[:, 0], step, crop_size, width, antialias)
+    return _apply(rows, columns, images)
+
+
+def resize(images, size, antialias=True):
+    """Resize on the half-pixel grid: u' = (u + 0.5) * factor - 0.5.
+
+    Args:
+        images: (B, h, w, C).
+        size: pixels a side, or (height, width).
+        antialias: average where the image is shrunk.
+
+    Returns:
+        (B, height, width, C) float32.
+    """
+    return _resize(images, size, antialias, half_pixel=True)
+
+
+def legacy_resize(images, size):
+    """Bilinear resize on TensorFlow 1's grid, u' = u * factor, without antialiasing (PAPER.md, fact T3).
+
+    What the published networks were trained with: an 8 times larger map lies 3.5 pixels to the upper left
+    of `resize`'s.  Arguments and result as in `resize`.
+    """
+    return _resize(images, size, antialias=False, half_pixel=False)
+
+
+def image_to_crop(uv_image, centre, side, crop_size):
+    """Image pixels to crop pixels, (B, N, 2) -> (B, N, 2) float32; centre (B, 2), side (B,)."""
+    uv_image, centre, factor = _transform(uv_image, centre, side, crop_size)
+    return (uv_image - centre) * factor + 0.5 * (crop_size - 1)
+
+
+def crop_to_image(uv_crop, centre, side, crop_size):
+    """Inverse of `image_to_crop`: crop pixels to image pixels, (B, N, 2) -> (B, N, 2) float32."""
+    uv_crop, centre, factor = _transform(uv_crop, centre, side, crop_size)
+    return (uv_crop - 0.5 * (crop_size - 1)) / factor + centre
+
+
+def crop_intrinsics(K, centre, side, crop_size):
+    """Intrinsics (B, 3, 3) of the crop's camera: project(xyz, K') = image_to_crop(project(xyz, K))."""
+    K, centre = ops.cast(K, "float32"), ops.cast(centre, "float32")
+    factor = crop_size / ops.cast(side, "float32")
+    shift = 0.5 * (crop_size - 1) - centre * factor[:, None]
+    rows_uv = K[:, :2, :] * factor[:, None, None] + shift[:, :, None] * K[:, 2:, :]
+    return ops.concatenate([rows_uv, K[:, 2:, :]], axis=1)
+
+
+def _transform(uv, centre, side, crop_size):
+    factor = crop_size / ops.cast(side, "float32")
+    return ops.cast(uv, "float32"), ops.cast(centre, "float32")[:, None, :], factor[:, None, None]
+
+
+def _resize(images, size, antialias, half_pixel):
+    out_height, out_width = size if isinstance(size, (tuple, list)) else (size, size)
+    images = ops.cast(images, "float32")
+    _, height, width, _ = ops.shape(images)
+
+    def matrix(out_size, in_size):
+        step = ops.reshape(ops.cast(in_size, "float32") / ops.cast(out_size, "float32"), (1,))
+        start = 0.5 * step - 0.5 if half_pixel else 0.0 * step
+        return interpolation_matrix(start, step, out_size, in_size, antialias, edge="renormalise")
+
+    return _apply(matrix(out_height, height), matrix(out_width, width), images)
+
+
+def _apply(rows, columns, images):
+    """rows (B or 1, o, H) and columns (B or 1, p, W) on images (B, H, W, C) -> (B, o, p, C)."""
+    _, height, width, channels = ops.shape(images)
+    out_height, out_width = ops.shape(rows)[1], ops.shape(columns)[1]
+    tall = ops.matmul(rows, ops.reshape(images, (-1, height, width * channels)))
+    tall = ops.transpose(ops.reshape(tall, (-1, out_height, width, channels)), (0, 2, 1, 3))
+    wide = ops.matmul(columns, ops.reshape(tall, (-1, width, out_height * channels)))
+    wide = ops.reshape(wide, (-1, out_width, out_height, channels))
+    return ops.transpose(wide, (0, 2, 1, 3))
+
+
+def _triangle_sum(position, radius):
+    """Sum over all integers j of max(0, 1 - |position - j| / radius), radius >= 1, in closed form."""
+    left = position - ops.floor(position)
+    total = 0.0
+    for nearest in (left, 1.0 - left):  # distances nearest, nearest + 1, ... on either side
+        count = ops.floor(radius - nearest) + 1.0
+        total = total + count - (count * nearest + 0.5 * count * (count - 1.0)) / radius
+    return total

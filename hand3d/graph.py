@@ -1,0 +1,124 @@
+"""The whole way from an image to a 3D hand as one functional model (PAPER.md 1.5)."""
+
+import keras
+
+from hand3d import layers
+from hand3d.skeleton import SIDES
+
+MAP_MODES = ("linear", "probability")
+
+
+def full_graph(
+    handsegnet,
+    posenet,
+    poseprior,
+    viewpoint,
+    *,
+    segment_size=256,
+    crop_size=256,
+    map_mode="linear",
+    reencode=False,
+    crop_factor=1.25,
+    component_stride=4,
+    name="hand3d",
+):
+    """Image -> mask -> crop -> score maps -> 3D.
+
+    Inputs:
+    - `image` (B, H, W, 3) float32 RGB 0..255, of any size; the networks are fed x / 255 - 0.5.
+    - `hand_side` (B, 2) float32 one-hot (left, right); all zeros leave it to PoseNet's "side" output.  If it
+      has none, the lifting networks get 0.5 / 0.5 and the hand is taken for a left one.
+
+    Outputs, a dict of float32 tensors; s is segment_size, c crop_size, m the side of PoseNet's maps:
+    - `mask`, `component` (B, s, s): hand probability; 0/1 map of the object that was picked.
+    - `box_centre` (B, 2) as (u, v), `box_side` (B,): the crop in image pixels; the whole image if no hand.
+    - `crop` (B, c, c, 3): RGB 0..255, mid-grey (127.5) outside the image.
+    - `score_maps` (B, m, m, 21): linear maps, or probabilities by map_mode.
+    - `keypoints_uv` (B, 21, 2) image pixels, `keypoint_scores` (B, 21) 0..1.
+    - `side` (B, 2): as given, or probabilities.
+    - `score` (B,) 0..1, see `layers.HandScore`; 0 where no pixel is taken for a hand.
+    - `keypoints_xyz` (B, 21, 3): root-relative, in units of the scale bone, camera axes.
+
+    Args:
+        handsegnet: image -> logits (B, h, w, 2), any stride.
+        posenet: crop -> score maps (B, m, m, 21), a list of them (the last counts), or a dict with
+            `score_maps` (either of these) and, if it can tell, `side` (B, 2) logits.
+        poseprior, viewpoint: [score maps (B, n, n, 21), hand_side (B, 2)] -> xyz_canonical, rotation.
+        segment_size: pixels a side that HandSegNet sees, or (height, width), (240, 320) in the paper;
+            divisible by component_stride.
+        crop_size: pixels a side that PoseNet sees.
+        map_mode: "linear", PoseNet puts out the paper's score maps, or "probability", logits over positions.
+        reencode: feed the lifting networks with clean Gaussians of the decoded keypoints, as high as
+            their confidence, instead of PoseNet's maps.
+        crop_factor: side of the crop by the object's extent.
+        component_stride: side of the cells that the object grows in (`segmentation.hand_component`), 1 in
+            the paper.
+        name: of the model.
+
+    Raises:
+        ValueError: unknown map_mode, or a posenet without score maps.
+    """
+    if map_mode not in MAP_MODES:
+        raise ValueError(f"map_mode: one of {MAP_MODES} expected, got {map_mode!r}")
+    if isinstance(segment_size, int):
+        segment_size = (segment_size, segment_size)
+    image = keras.Input((None, None, 3), name="image", dtype="float32")
+    hand_side = keras.Input((len(SIDES),), name="hand_side", dtype="float32")
+
+    # --- where is the hand
+    small = _network_range("segment_pixels")(layers.ResizeImages(segment_size, name="segment_image")(image))
+    mask = layers.HandMask(segment_size, name="mask")(handsegnet(small))
+    component = layers.HandComponent(stride=component_stride, name="component")(mask)
+    centre, side_length = layers.ComponentBox(crop_size, crop_factor, name="box")([component, image])
+
+    # --- its keypoints; pixels are shifted before the crop, so that outside becomes mid-grey as in the paper
+    pixels = _network_range("image_pixels")(image)
+    crop_pixels = layers.CropImages(crop_size, name="crop")([pixels, centre, side_length])
+    score_maps, side_logits = _posenet_outputs(posenet(crop_pixels))
+    if map_mode == "probability":
+        score_maps = layers.SpatialSoftmax(name="probability_maps")(score_maps)
+    uv_crop, confidence = layers.DecodeScoreMaps(crop_size, map_mode, name="decode")(score_maps)
+    keypoints_uv = layers.CropToImage(crop_size, name="keypoints_uv")([uv_crop, centre, side_length])
+
+    # --- lifted to 3D
+    side, side_one_hot = layers.ResolveSide(name="side")([hand_side, *side_logits])
+    lifting_size = poseprior.inputs[0].shape[1]
+    lifting_maps = score_maps
+    if reencode:
+        lifting_maps = layers.EncodeScoreMaps(lifting_size, crop_size, name="encode")([uv_crop, confidence])
+    elif score_maps.shape[1] != lifting_size:
+        lifting_maps = layers.ResizeImages(lifting_size, name="lifting_maps")(score_maps)
+    xyz_canonical = poseprior([lifting_maps, side_one_hot])
+    rotation = viewpoint([lifting_maps, side_one_hot])
+    keypoints_xyz = layers.FromCanonical(name="keypoints_xyz")([xyz_canonical, rotation, side_one_hot])
+
+    outputs = {
+        "mask": mask,
+        "component": component,
+        "box_centre": centre,
+        "box_side": side_length,
+        "crop": keras.layers.Rescaling(255.0, 127.5, dtype="float32", name="crop_rgb")(crop_pixels),
+        "score_maps": score_maps,
+        "keypoints_uv": keypoints_uv,
+        "keypoint_scores": confidence,
+        "side": side,
+        "score": layers.HandScore(name="score")([mask, component, confidence]),
+        "keypoints_xyz": keypoints_xyz,
+    }
+    return keras.Model([image, hand_side], outputs, name=name)
+
+
+def _network_range(name):
+    """0..255 -> -0.5..0.5."""
+    return keras.layers.Rescaling(1.0 / 255.0, -0.5, dtype="float32", name=name)
+
+
+def _posenet_outputs(outputs):
+    """The last score maps and a list with the side's logits, empty if there are none."""
+    side = []
+    if isinstance(outputs, dict):
+        if "score_maps" not in outputs:
+            raise ValueError(f'posenet: an output "score_maps" expected, got {sorted(outputs)}')
+        side = [outputs["side"]] if "side" in outputs else []
+        outputs = outputs["score_maps"]
+    return (outputs[-1] if isinstance(outputs, (list, tuple)) else outputs), side

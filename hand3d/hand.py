@@ -1,0 +1,88 @@
+"""What the estimator returns: hands, and the prediction of one image that holds them."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Hand:
+    """One hand in an image.
+
+    side: "left" or "right", the person's.
+    score: 0..1, how sure the networks are that this is a hand.
+    side_score: 0..1, the probability of `side`; 1.0 where the caller gave the side.
+    box: (4,) float32, pixels of the image, x0, y0, x1, y1 around the hand, clipped to the image.
+    keypoints_uv: (21, 2) float32, pixels of the image, (u, v) = (column, row), pixel centres at integers; a
+        keypoint may lie outside the image.
+    keypoint_scores: (21,) float32, 0..1.
+    keypoints_xyz: (21, 3) float32, relative to keypoint 0, in units of the bone `skeleton.SCALE_BONE`; camera
+        axes: x right, y down, z away from the camera.
+    Keypoints are in the order of `hand3d.skeleton.KEYPOINT_NAMES`.
+    """
+
+    side: str
+    score: float
+    box: np.ndarray
+    keypoints_uv: np.ndarray
+    keypoint_scores: np.ndarray
+    keypoints_xyz: np.ndarray
+    side_score: float = 1.0
+
+    def to_dict(self):
+        """The hand as in the public JSON format: plain lists and numbers, rounded."""
+        return {
+            "side": self.side,
+            "score": round(float(self.score), 4),
+            "box": _rounded(self.box, 2),
+            "keypoints_uv": _rounded(self.keypoints_uv, 2),
+            "keypoint_scores": _rounded(self.keypoint_scores, 4),
+            "keypoints_xyz": _rounded(self.keypoints_xyz, 5),
+        }
+
+    def draw(self, image):
+        """Copy of `image` with the skeleton over it.
+
+        image: (H, W, 3) uint8 RGB array, or the path of an image: the one that the hand was found in.
+        Returns (H, W, 3) uint8.  Raises as `hand3d.images.load_image` does.
+        """
+        from hand3d.drawing import draw_skeleton
+        from hand3d.images import load_image
+
+        return draw_skeleton(load_image(image).pixels, self.keypoints_uv, self.keypoint_scores)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """One image, its hands, and what a picture of the result needs.
+
+    width, height: of the original image, pixels.  hands: list of `Hand`, highest score first.
+    pixels: (h, w, 3) uint8, the image, reduced if it was large.
+    mask: (h', w') float32, 0..1, the found hand's mask over the same extent as `pixels`.
+    crop: (S, S, 3) uint8, what PoseNet saw.  crop_uv: (21, 2) float32, keypoints in it, pixels.
+    score: 0..1, of the best candidate, whether it passed `min_score` or not.
+    """
+
+    width: int
+    height: int
+    hands: list
+    pixels: np.ndarray
+    mask: np.ndarray
+    crop: np.ndarray
+    crop_uv: np.ndarray
+    score: float
+    path: str | None = None
+    notes: tuple = field(default=())
+
+    def to_dict(self):
+        """The prediction as in the public JSON format."""
+        return {
+            "path": self.path,
+            "width": int(self.width),
+            "height": int(self.height),
+            "hands": [hand.to_dict() for hand in self.hands],
+        }
+
+
+def _rounded(values, digits):
+    return np.round(np.asarray(values, np.float64), digits).tolist()

@@ -1,0 +1,72 @@
+"""A Keras model as a compiled function of NumPy arrays, on every backend.
+
+`model.predict` prepares data sets, callbacks and progress bars at every call, which takes longer than a small
+network does; here only the model runs.
+"""
+
+import keras
+import numpy as np
+
+
+def traced(model):
+    """Callable: NumPy arrays, one per input of `model`, -> the model's outputs as NumPy arrays.
+
+    Compiled once per image size; the batch size may change from call to call.
+    """
+    make = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()]
+    function = make(model)
+
+    def call(*arrays):
+        outputs = function([np.ascontiguousarray(array, np.float32) for array in arrays])
+        return keras.tree.map_structure(keras.ops.convert_to_numpy, outputs)
+
+    return call
+
+
+def _tensorflow(model):
+    import tensorflow as tf
+
+    # without XLA, which is slower than oneDNN on CPUs
+    compiled = {}
+
+    def call(arrays):
+        shapes = tuple((None, *array.shape[1:]) for array in arrays)
+        if shapes not in compiled:
+            signature = [[tf.TensorSpec(shape, tf.float32) for shape in shapes]]
+            compiled[shapes] = tf.function(
+                lambda inputs: model(inputs, training=False), signature, autograph=False, jit_compile=False
+            )
+        return compiled[shapes]([tf.constant(array) for array in arrays])
+
+    return call
+
+
+def _jax(model):
+    import jax
+
+    @jax.jit
+    def compiled(trainable, non_trainable, arrays):
+        return model.stateless_call(trainable, non_trainable, arrays, training=False)[0]
+
+    def call(arrays):
+        count = len(arrays[0])
+        padded = 1 << (count - 1).bit_length()  # few batch sizes, since each is compiled anew
+        arrays = [np.concatenate([array, np.repeat(array[-1:], padded - count, 0)]) for array in arrays]
+        state = [[variable.value for variable in group] for group in _variables(model)]
+        return keras.tree.map_structure(lambda output: output[:count], compiled(*state, arrays))
+
+    return call
+
+
+def _torch(model):
+    import torch
+
+    def call(arrays):
+        with torch.no_grad():
+            return model([keras.ops.convert_to_tensor(array) for array in arrays], training=False)
+
+    return call
+
+
+def _variables(model):
+    return model.trainable_variables, model.non_trainable_variables

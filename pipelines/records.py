@@ -1,0 +1,275 @@
+"""Hand samples in sharded TFRecord files: schema, writer and reader.
+
+    DIR/info.json                          what the folder holds (`read_info`)
+    DIR/<split>-00000-of-00010.tfrecord    one tf.train.Example per sample
+
+Schema version 1.  Both hands of a sample are kept: two hands of `hand3d.skeleton.NUM_KEYPOINTS`
+keypoints, the left one first, N = 42 in all.  Pixels follow the project's rule: (u, v) = (column, row),
+pixel centres at integers.
+
+| feature | type  | values | meaning                                                                      |
+|---------|-------|--------|------------------------------------------------------------------------------|
+| id      | bytes | 1      | name of the sample, unique in its split                                      |
+| image   | bytes | 1      | (H, W, 3) RGB, JPEG (quality 95, 4:4:4) or PNG                               |
+| mask    | bytes | 1      | (H, W) ids of RHD, PNG: 0 background, 1 person, 2-17 left, 18-33 right hand  |
+| depth   | bytes | 1 or "" | (H, W) 16-bit PNG, in 0.1 mm, 0 where there is no surface; empty if absent  |
+| height  | int64 | 1      | H                                                                            |
+| width   | int64 | 1      | W                                                                            |
+| uv      | float | N x 2  | keypoints in pixels of the image                                             |
+| xyz     | float | N x 3  | keypoints in metres, camera axes (x right, y down, z away)                   |
+| visible | int64 | N      | 1: in the image and not hidden by anything but its own flesh                 |
+| present | int64 | N      | 1: this label exists                                                         |
+| K       | float | 3 x 3  | camera matrix, row by row                                                    |
+| meta    | bytes | 1      | JSON object: character, actions, background, seed, ...                       |
+"""
+
+import io
+import json
+import os
+import tempfile
+
+import numpy as np
+
+from hand3d.skeleton import KEYPOINT_NAMES, NUM_KEYPOINTS, SIDES
+from pipelines.tfrecord_io import encode_example, read_tfrecord, write_tfrecord
+
+SCHEMA_VERSION = 1
+INFO = "info.json"
+LABELS = len(SIDES) * NUM_KEYPOINTS  # keypoints of both hands
+DEPTH_UNIT = 1e-4  # metres per grey level
+
+
+def shard_name(split, number, shards):
+    """("train", 0, 10) -> "train-00000-of-00010.tfrecord"."""
+    return f"{split}-{number:05d}-of-{shards:05d}.tfrecord"
+
+
+# ---------------------------------------------------------------- writing (no TensorFlow)
+
+
+def encode_png(array):
+    """(H, W) uint8 or uint16, or (H, W, 3) uint8 -> PNG, bytes, quickly and losslessly."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(array)).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def encode_jpeg(array, quality=95):
+    """(H, W, 3) uint8 -> JPEG without chroma subsampling, bytes."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(array)).save(buffer, "JPEG", quality=quality, subsampling=0)
+    return buffer.getvalue()
+
+
+def check_sample(sample, name):
+    """ValueError unless the arrays of `sample` have the shapes of the schema and finite labels."""
+    height, width = np.shape(sample["image"])[:2]
+    shapes = {
+        "image": (height, width, 3),
+        "mask": (height, width),
+        "uv": (LABELS, 2),
+        "xyz": (LABELS, 3),
+        "visible": (LABELS,),
+        "present": (LABELS,),
+        "K": (3, 3),
+    }
+    if sample.get("depth") is not None:
+        shapes["depth"] = (height, width)
+    for key, shape in shapes.items():
+        if key not in sample:
+            raise ValueError(f"sample {name}: {key!r} is missing")
+        if np.shape(sample[key]) != shape:
+            raise ValueError(f"sample {name}: {key} has shape {np.shape(sample[key])}, expected {shape}")
+    for key in ("image", "mask"):
+        if np.asarray(sample[key]).dtype != np.uint8:
+            raise ValueError(f"sample {name}: {key} is {np.asarray(sample[key]).dtype}, expected uint8")
+    present = np.asarray(sample["present"], bool)
+    for key in ("uv", "xyz", "K"):
+        values = np.asarray(sample[key])
+        if not np.isfinite(values if key == "K" else values[present]).all():
+            raise ValueError(f"sample {name}: {key} holds a value that is not finite")
+
+
+def sample_to_example(sample, name, image_format="jpeg"):
+    """One sample (dict of arrays, see the module) -> serialised tf.train.Example, bytes."""
+    check_sample(sample, name)
+    if image_format not in ("jpeg", "png"):
+        raise ValueError(f"image_format is {image_format!r}, expected 'jpeg' or 'png'")
+    present = np.asarray(sample["present"], bool)
+    depth = sample.get("depth")
+    if depth is not None:
+        levels = np.nan_to_num(np.asarray(depth, np.float32) / DEPTH_UNIT, nan=0.0, posinf=0.0)
+        depth = encode_png(np.clip(np.rint(levels), 0, 65535).astype(np.uint16))
+    return encode_example(
+        {
+            "id": str(sample.get("id", name)).encode(),
+            "image": (encode_jpeg if image_format == "jpeg" else encode_png)(sample["image"]),
+            "mask": encode_png(sample["mask"]),
+            "depth": depth or b"",
+            "height": [sample["image"].shape[0]],
+            "width": [sample["image"].shape[1]],
+            "uv": np.where(present[:, None], sample["uv"], 0).astype(np.float32),
+            "xyz": np.where(present[:, None], sample["xyz"], 0).astype(np.float32),
+            "visible": np.asarray(sample["visible"], bool) & present,
+            "present": present,
+            "K": np.asarray(sample["K"], np.float32),
+            "meta": json.dumps(sample.get("meta", {}), default=_plain).encode(),
+        }
+    )
+
+
+def _plain(value):
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def write_shard(path, samples, *, image_format="jpeg"):
+    """Writes the iterable `samples` to the TFRecord file `path`, atomically; returns their number.
+
+    A sample is a dict of arrays as in the module's table (`image`, `mask`, `uv`, `xyz`, `visible`,
+    `present`, `K`, optionally `depth` (H, W) float32 metres, `id` and `meta`).  A sample without an `id`
+    is named after the file and its number.
+    """
+    stem = os.path.basename(os.fspath(path)).removesuffix(".tfrecord")
+    return write_tfrecord(
+        path,
+        (sample_to_example(sample, f"{stem}/{number:05d}", image_format) for number, sample in enumerate(samples)),
+    )
+
+
+def write_info(directory, split, shards, *, licence, generator):
+    """Enters a split into DIR/info.json, atomically; other splits stay as they are.
+
+    shards: {file name: number of samples} of the shards written so far, so that it may be called after
+      each shard: a reader sees the finished ones.
+    licence: str, of the images.  generator: JSON-able dict, what made them (program, seed, options).
+    Call it from one process only.
+    """
+    path = os.path.join(directory, INFO)
+    info = {"splits": {}}
+    if os.path.exists(path):
+        info = read_info(directory)
+    info |= {
+        "schema_version": SCHEMA_VERSION,
+        "licence": licence,
+        "sides": list(SIDES),
+        "keypoints": list(KEYPOINT_NAMES),
+        "root": "wrist",
+        "pixel_rule": "(u, v) = (column, row), pixel centres at integers",
+        "units": {"uv": "pixel", "xyz": "metre", "depth": f"{DEPTH_UNIT} metre per grey level"},
+        "camera_axes": "x right, y down, z away",
+    }
+    info["splits"][split] = {
+        "samples": sum(shards.values()),
+        "shards": dict(sorted(shards.items())),
+        "generator": generator,
+    }
+    descriptor, temporary = tempfile.mkstemp(dir=directory, suffix=".partial")
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(info, file, indent=1, default=_plain)
+        file.write("\n")
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read_info(directory):
+    """The contents of DIR/info.json; errors name the file and say what to do."""
+    path = os.path.join(directory, INFO)
+    try:
+        with open(path) as file:
+            info = json.load(file)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist; make it with python -m pipelines.render") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON ({error}); write the records again") from None
+    if info.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(f"{path}: schema_version {info.get('schema_version')}, this code reads {SCHEMA_VERSION}")
+    return info
+
+
+def shard_paths(directory, split):
+    """Paths of the shards of a split, in order."""
+    info = read_info(directory)
+    if split not in info["splits"]:
+        raise ValueError(f"{directory} has no split {split!r}, only {sorted(info['splits'])}")
+    return [os.path.join(directory, name) for name in info["splits"][split]["shards"]]
+
+
+def check_shards(directory, split):
+    """Reads every shard and its checksums; ValueError naming the first that is missing, damaged or short."""
+    paths = shard_paths(directory, split)
+    counts = read_info(directory)["splits"][split]["shards"].values()
+    for path, count in zip(paths, counts, strict=True):
+        if not os.path.exists(path):
+            raise ValueError(f"{path} is missing; {INFO} lists it: write the shard again")
+        found = sum(1 for _ in read_tfrecord(path))
+        if found != count:
+            raise ValueError(f"{path} holds {found} samples, {INFO} says {count}; write the shard again")
+
+
+def parse_example(serialised):
+    """Serialised tf.train.Example -> dict of tensors as in the table, pictures still encoded."""
+    import tensorflow as tf
+
+    def feature(dtype, *shape):
+        return tf.io.FixedLenFeature(shape, dtype)
+
+    parsed = tf.io.parse_single_example(
+        serialised,
+        {
+            **{key: feature(tf.string) for key in ("id", "image", "mask", "depth", "meta")},
+            **{key: feature(tf.int64) for key in ("height", "width")},
+            **{key: feature(tf.int64, LABELS) for key in ("visible", "present")},
+            "uv": feature(tf.float32, LABELS, 2),
+            "xyz": feature(tf.float32, LABELS, 3),
+            "K": feature(tf.float32, 3, 3),
+        },
+    )
+    return parsed | {key: tf.cast(parsed[key], tf.bool) for key in ("visible", "present")}
+
+
+def decode_pictures(parsed):
+    """A parsed sample with image (H, W, 3) and mask (H, W, 1) decoded to uint8, without depth."""
+    import tensorflow as tf
+
+    image = tf.io.decode_image(parsed["image"], channels=3, expand_animations=False)
+    mask = tf.io.decode_png(parsed["mask"], channels=1)
+    rest = {key: value for key, value in parsed.items() if key != "depth"}
+    return rest | {"image": tf.ensure_shape(image, (None, None, 3)), "mask": mask}
+
+
+def decode_depth(parsed):
+    """Depth of a parsed sample, (H, W) float32 metres, 0 where there is no surface; all 0 if it was not kept."""
+    import tensorflow as tf
+
+    return tf.cond(
+        tf.equal(tf.strings.length(parsed["depth"]), 0),
+        lambda: tf.zeros((parsed["height"], parsed["width"])),
+        lambda: tf.cast(tf.io.decode_png(parsed["depth"], 1, tf.uint16)[..., 0], tf.float32) * DEPTH_UNIT,
+    )
+
+
+def read_records(directory, split, *, shuffle=False, seed=0, check=True):
+    """tf.data.Dataset of parsed samples (`parse_example`), once through the split.
+
+    shuffle: shards in another order, then samples within a buffer of 1024 encoded ones; the order of
+      `seed` changes from pass to pass.  Without it the order is that of the files.
+    check: read all checksums first (about a second per gigabyte), so that a truncated or corrupt shard
+      is reported by name instead of somewhere in the first epoch.
+    """
+    import tensorflow as tf
+
+    if check:
+        check_shards(directory, split)
+    paths = tf.data.Dataset.from_tensor_slices(shard_paths(directory, split))
+    if not shuffle:
+        return tf.data.TFRecordDataset(paths).map(parse_example, num_parallel_calls=tf.data.AUTOTUNE)
+    paths = paths.shuffle(10_000, seed=seed)
+    records = paths.interleave(tf.data.TFRecordDataset, cycle_length=8)
+    return records.shuffle(1024, seed=seed + 1).map(parse_example, num_parallel_calls=tf.data.AUTOTUNE)

@@ -1,0 +1,106 @@
+"""Anatomical frames of one hand at rest: where its joints are and which way they turn.
+
+Every bone has a frame with columns x (flexion axis), y (distal), z (dorsal); both sides alike, so that
+x points to the little finger's side on a right hand and to the thumb's on a left one.
+"""
+
+import dataclasses
+
+import numpy as np
+
+FINGERS = range(1, 6)
+WRIST_SHIFT = 0.13  # of the wrist-to-middle-MCP length, towards the fingers; see RENDERING.md
+MCP_SHIFT = -0.065  # likewise
+THUMB_MCP_SHIFT = 0.28  # of the thumb's proximal phalanx, towards the tip
+
+
+@dataclasses.dataclass(frozen=True)
+class HandRig:
+    """One hand at rest, world axes, metres.
+
+    side: 0 left, 1 right.  bones (20,) int: wrist, 4 metacarpals, then 3 per finger, thumb first (body's bones).
+    pivots (20, 3): the bones' heads, moved to the anatomical joints.  tips (5, 3): finger tips.
+    frames (20, 3, 3): rest frames.  radii (5, 3): of the finger segments.  length: wrist to middle tip.
+    """
+
+    side: int
+    bones: np.ndarray
+    pivots: np.ndarray
+    tips: np.ndarray
+    frames: np.ndarray
+    radii: np.ndarray
+    length: float
+
+
+def unit(v):
+    return v / np.linalg.norm(v, axis=-1, keepdims=True)
+
+
+def frame(y, z):
+    """Columns x, y, z: y kept, z made perpendicular."""
+    y = unit(y)
+    x = unit(np.cross(y, z))
+    return np.stack([x, y, np.cross(x, y)], axis=-1)
+
+
+def fit_hand_rig(body, control, heads, tails, side):
+    """HandRig of one hand from the control vertices and the bones' ends of a person at rest."""
+    suffix = ".LR"[0] + "LR"[side]
+    names = ["wrist"] + [f"metacarpal{k}" for k in range(1, 5)]
+    names += [f"finger{f}-{k}" for f in FINGERS for k in (1, 2, 3)]
+    bones = np.array([body.bone(name + suffix) for name in names])
+    pivots, ends = heads[bones].copy(), tails[bones]
+    finger = {f: 5 + 3 * (f - 1) for f in FINGERS}
+    palm = pivots[finger[3]] - pivots[0]
+    for f in range(2, 6):
+        pivots[finger[f]] += MCP_SHIFT * palm
+    pivots[0] += WRIST_SHIFT * palm
+    proximal = pivots[finger[1] + 2] - pivots[finger[1] + 1]
+    pivots[finger[1] + 1] += THUMB_MCP_SHIFT * proximal
+    tips = np.stack([ends[finger[f] + 2] for f in FINGERS])
+
+    across = unit(pivots[finger[5]] - pivots[finger[2]])  # index to little: +x on a right hand
+    x = across if side == 1 else -across
+    dorsal = unit(np.cross(x, unit(pivots[finger[3]] - pivots[0])))
+    frames = np.zeros((len(bones), 3, 3))
+    frames[0] = frame(pivots[finger[3]] - pivots[0], dorsal)
+    for k in range(1, 5):
+        frames[k] = frame(pivots[finger[k + 1]] - pivots[k], dorsal)
+    for f in FINGERS:
+        first = finger[f]
+        joints = np.stack([*pivots[first : first + 3], tips[f - 1]])
+        nail = _nail_normal(body, control, bones[first + 2])
+        hinge = unit(np.cross(joints[3] - joints[2], nail))
+        for k in range(3):
+            y = unit(joints[k + 1] - joints[k])
+            frames[first + k] = frame(y, np.cross(hinge, y))
+    radii = _radii(body, control, bones, pivots, tips)
+    length = float(np.linalg.norm(np.diff(np.stack([pivots[0], *pivots[11:14], tips[2]]), axis=0), axis=1).sum())
+    return HandRig(side, bones, pivots, tips, frames, radii, length)
+
+
+def _nail_normal(body, control, bone):
+    quads = control[body.nail_quads[body.nail_bone == bone]]
+    normals = np.cross(quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1])
+    return unit(normals.sum(0))
+
+
+def _radii(body, control, bones, pivots, tips):
+    """(5, 3) metres: distance of a segment's skin from its bone; neighbours at rest have room."""
+    owner = np.asarray(body.skin.argmax(1)).ravel()
+    radii = np.zeros((5, 3))
+    for f in range(5):
+        for k in range(3):
+            a = pivots[5 + 3 * f + k]
+            b = pivots[5 + 3 * f + k + 1] if k < 2 else tips[f]
+            skin = control[owner == bones[5 + 3 * f + k]]
+            t = np.clip((skin - a) @ (b - a) / np.sum((b - a) ** 2), 0, 1)
+            middle = (t > 0.2) & (t < 0.9)
+            distance = np.linalg.norm(skin - a - t[:, None] * (b - a), axis=1)
+            radii[f, k] = np.quantile(distance[middle], 0.3)
+    knuckles = pivots[[8, 11, 14, 17]]
+    room = np.linalg.norm(np.diff(knuckles, axis=0), axis=1).mean()
+    radii[1:] = np.minimum(radii[1:], room * np.array([0.46, 0.44, 0.4]))
+    radii[0, 0] = min(radii[0, 0], 1.3 * radii[0, 1])
+    radii[:, 2] = np.minimum(radii[:, 2], radii[:, 1])
+    return radii

@@ -1,0 +1,177 @@
+"""Pose a person: an action for each hand in, vertices and keypoints out."""
+
+import dataclasses
+import weakref
+
+import numpy as np
+
+from pipelines.render import arms as arms_
+from pipelines.render import hand_pose
+from pipelines.render.actions import (  # noqa: F401
+    ACTIONS_EVALUATION,
+    ACTIONS_TRAINING,
+    PAIRS,
+    sample_action,
+    sample_hand,
+)
+from pipelines.render.hand_rig import frame
+
+SIDES = "LR"
+_prepared = weakref.WeakKeyDictionary()
+
+
+@dataclasses.dataclass(frozen=True)
+class Posed:
+    """A person in a pose.
+
+    vertices (R, 3) float32 metres, y up, facing +z; faces (Fv, 3) int32, material (Fv,) uint8 and part (Fv,) uint8
+    of the triangles that are drawn; keypoints (42, 3) float32 metres, RHD order, left hand first, 0 and 21 the wrists;
+    info: dict, joint angles of hands (2, 22) and arms, for tests and statistics.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    material: np.ndarray
+    part: np.ndarray
+    keypoints: np.ndarray
+    info: dict
+
+
+def pose_person(character, action_left, action_right, rng):
+    """Pose a person with one action per hand; all chance comes from `rng`.
+
+    An action of `actions.PAIRS` on either side takes both hands.  Raises ValueError for an unknown action.
+    """
+    together = next((name for name in (action_left, action_right) if name in PAIRS), None)
+    if together:
+        action_left = action_right = together
+    prepared = _prepare(character)
+    samples = [sample_hand(rng, action) for action in (action_left, action_right)]
+    angles = hand_pose.solve(prepared.chain, np.stack([s[0] for s in samples]), [s[1] for s in samples])
+    kinematics = hand_pose.forward(prepared.chain, angles)
+    local = keypoints_of(kinematics)
+    if together:
+        placed = _place_pair(prepared, together, local, rng)
+    else:
+        placed = _place_apart(prepared, samples, local, rng)
+    return _assemble(character, prepared, kinematics, angles, placed, local, rng)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+    chain: hand_pose.HandChain
+    rests: tuple
+    head: np.ndarray
+    drawn: tuple
+
+
+def _prepare(character):
+    if character not in _prepared:
+        body = character.body
+        rests = tuple(arms_.arm_rest(body, character.heads, rig) for rig in character.hands)
+        head = character.heads[body.bone("head")] + np.array([0, 0.08, 0.03])
+        drawn = tuple(a[character.drawn] for a in (body.faces, character.material, body.part))
+        _prepared[character] = _Prepared(hand_pose.make_chain(character.hands), rests, head, drawn)
+    return _prepared[character]
+
+
+def keypoints_of(kinematics):
+    """(H, 21, 3) keypoints in the hand frames, RHD order, from kinematics; the wrist is the origin."""
+    joints = kinematics.joints[:, :, ::-1].copy()  # tip to base
+    joints[:, :, 0] += (1 - hand_pose.TIP) * (joints[:, :, 1] - joints[:, :, 0])
+    count = len(joints)
+    return np.concatenate([np.zeros((count, 1, 3)), joints.reshape(count, -1, 3)], axis=1)
+
+
+def _place_apart(prepared, samples, local, rng):
+    """Arms for two hands of their own; tries again where they, the head or the trunk would meet."""
+    style = None
+    for attempt in range(8):
+        placed = []
+        for side, rest in enumerate(prepared.rests):
+            target, swivel, pronation, style = arms_.sample_place(rng, rest, prepared.head)
+            placed.append(arms_.place_arm(rest, target, swivel, pronation, samples[side][2]))
+        points = [arm.wrist + local[k] @ arm.hand.T for k, arm in enumerate(placed)]
+        if _free(prepared, points) or attempt == 7:
+            return placed
+
+
+def _free(prepared, points):
+    between = np.linalg.norm(points[0][:, None] - points[1][None], axis=-1).min()
+    both = np.concatenate(points)
+    head = np.linalg.norm((both - prepared.head) / [0.105, 0.15, 0.125], axis=1).min()
+    shoulders = [rest.shoulder for rest in prepared.rests]
+    middle = np.mean(shoulders, axis=0)
+    half = abs(shoulders[0][0] - shoulders[1][0]) / 2
+    below = both[:, 1] < middle[1] + 0.03
+    trunk = (np.linalg.norm((both - middle)[:, [0, 2]] / [half + 0.06, 0.17], axis=1) < 1) & below
+    return between > 0.035 and head > 1 and not trunk.any()
+
+
+def _place_pair(prepared, action, local, rng):
+    """Both hands in front of the chest, turned to one another; a keypoint of each meets the middle plane."""
+    middle = np.mean([rest.shoulder for rest in prepared.rests], axis=0)
+    centre = middle + np.array([rng.normal(0, 0.04), rng.uniform(-0.18, 0.12), rng.uniform(0.3, 0.42)])
+    gap = rng.uniform(0.04, 0.22) if action == "clap" else 0.0
+    lean, tilt = rng.normal(0.25, 0.25), rng.normal(0, 0.1)
+    placed = []
+    for side, rest in enumerate(prepared.rests):
+        out = np.array([-rest.sign, 0, 0])
+        up = np.array([0, np.cos(lean), np.sin(lean)])
+        if action in ("prayer", "clap"):
+            hand, anchor, offset = frame(up - 0.05 * out, out), 12, 0.017 + gap / 2
+        elif action == "steeple":
+            hand, anchor, offset = frame(up - 0.55 * out, out + 0.55 * up), 9, 0.007
+        else:
+            hand, anchor, offset = frame(up - 0.75 * out, out * 0.6 + np.array([0, 0.5, -0.5])), 6, 0.009
+        hand = arms_.rodrigues(np.array([0, 0, tilt])) @ hand
+        goal = centre + out * offset
+        target = goal - hand @ local[side, anchor]
+        arm = arms_.best_swivel(rest, target, hand)
+        arm = arms_.best_swivel(rest, goal - arm.hand @ local[side, anchor], hand)
+        placed.append(arm)
+    return placed
+
+
+def _assemble(character, prepared, kinematics, angles, placed, local, rng):
+    body = character.body
+    count = len(body.bones)
+    rotations = np.tile(np.eye(3), (count, 1, 1))
+    fixed = np.zeros(count, bool)
+    turn = rng.normal([0, 0, 0], [0.16, 0.3, 0.08])
+    for name, share in (("neck01", 0.25), ("neck02", 0.5), ("neck03", 0.75), ("head", 1.0)):
+        rotations[body.bone(name)] = arms_.rodrigues(share * turn)
+        fixed[body.bone(name)] = True
+    pivots = character.heads.copy()
+    places = np.full((count, 3), np.nan)
+    for side, (rig, arm) in enumerate(zip(character.hands, placed, strict=True)):
+        for name, matrix in arm.rotations.items():
+            bone = body.bone(f"{name}.{SIDES[side]}")
+            rotations[bone], fixed[bone] = matrix, True
+        pivots[rig.bones] = rig.pivots
+        frames = arm.hand @ kinematics.frames[side].reshape(15, 3, 3)
+        rotations[rig.bones[5:]] = frames @ rig.frames[5:].transpose(0, 2, 1)
+        fixed[rig.bones[5:]] = True
+        places[rig.bones[5:]] = arm.wrist + kinematics.joints[side, :, :3].reshape(15, 3) @ arm.hand.T
+        places[rig.bones[0]] = arm.wrist
+    positions = np.zeros((count, 3))
+    for bone, parent in enumerate(body.parents):
+        if parent < 0:
+            positions[bone] = pivots[bone]
+            continue
+        if not fixed[bone]:
+            rotations[bone] = rotations[parent]
+        if np.isnan(places[bone, 0]):
+            positions[bone] = positions[parent] + rotations[parent] @ (pivots[bone] - pivots[parent])
+        else:
+            positions[bone] = places[bone]
+    moves = np.concatenate(
+        [rotations, (positions - (rotations @ pivots[..., None])[..., 0])[..., None]], axis=2
+    ).astype(np.float32)
+    blended = (body.skin @ moves.reshape(count, 12)).reshape(-1, 3, 4)
+    control = (blended[:, :, :3] @ character.control.astype(np.float32)[..., None])[..., 0] + blended[:, :, 3]
+    vertices = body.refine @ control
+    keypoints = np.concatenate([arm.wrist + local[k] @ arm.hand.T for k, arm in enumerate(placed)])
+    faces, material, part = prepared.drawn
+    info = {"angles": angles, "arms": [arm.joint_angles for arm in placed]}
+    return Posed(vertices.astype(np.float32), faces, material, part, keypoints.astype(np.float32), info)

@@ -1,0 +1,254 @@
+"""One labelled sample from a seed: person, pose, camera, light, background, picture."""
+
+import io
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from hand3d.skeleton import HAND_SLICES, NUM_KEYPOINTS, SIDES
+from pipelines.render import lighting
+from pipelines.render.backgrounds import SPLITS, Backgrounds
+from pipelines.render.body import MATERIALS, load_body
+from pipelines.render.camera import project, sample_camera
+from pipelines.render.character import CHARACTERS_EVALUATION, CHARACTERS_TRAINING, make_character
+from pipelines.render.gl import Draw, Rasteriser, vertex_normals
+from pipelines.render.posing import pose_person, sample_action
+from pipelines.render.skin import DETAIL_VARIANTS, bake_detail, skin_map, skin_uniforms, to_linear
+
+CHARACTERS = {"training": CHARACTERS_TRAINING, "evaluation": CHARACTERS_EVALUATION}
+TOLERANCE = 0.018  # metres between a joint and the skin over it
+MIN_VISIBLE = 9  # keypoints of one hand
+CLEARANCE = 0.10  # metres around the camera without geometry
+CAMERA_TRIES, POSE_TRIES = 6, 8
+OWN_PARTS = ((2, 17), (18, 33))  # mask ids of the left and the right hand
+PROGRAM_OF = {"skin": "skin", "nail": "skin", "hair": "hair", "eye": "eye", "teeth": "eye"}  # the rest is cloth
+
+
+class Renderer:
+    """What is made once per process: OpenGL context, body, characters, backgrounds, skin textures.
+
+    Args:
+        size: pixels of the square picture.  backgrounds: folder of photographs, or None for made-up rooms.
+    """
+
+    def __init__(self, size=320, backgrounds=None):
+        self.size = size
+        self.body = load_body()
+        self.rasteriser = Rasteriser(size)
+        self.backgrounds = {split: Backgrounds(backgrounds, split) for split in SPLITS}
+        self.characters = {}
+
+    def character(self, seed):
+        if seed not in self.characters:
+            self.characters[seed] = make_character(self.body, seed)
+        return self.characters[seed]
+
+    def detail(self, variant):
+        raster = self.rasteriser
+        return raster.detail_texture(variant, lambda: bake_detail(raster.ctx, raster.noise, variant))
+
+
+def render_sample(renderer, seed, split, size=320):
+    """Sample number `seed` of a split.
+
+    Returns the dict of `pipelines.records`: image (H, W, 3) uint8; mask (H, W) uint8; depth (H, W) float32 metres, 0 in
+    the background; uv (42, 2) float32 pixels, centres at integers; xyz (42, 3) float32 metres, camera axes; visible and
+    present (42,) bool; K (3, 3) float32; meta dict.  The same arguments give the same sample.
+    Raises ValueError for an unknown split or a size other than the renderer's.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
+    if size != renderer.size:
+        raise ValueError(f"size is {size}, but the renderer was made with size={renderer.size}")
+    rng = np.random.default_rng([int(seed), SPLITS.index(split), 20170])
+    side = int(rng.integers(2))
+    best = None
+    for _ in range(POSE_TRIES):
+        shot = _shoot(renderer, rng, split, side)
+        if best is None or shot["count"] > best["count"]:
+            best = shot
+        if best["count"] >= MIN_VISIBLE:
+            break
+    shot = best
+    if shot is not renderer.rasteriser.current:  # an earlier try was the best one
+        _upload(renderer, shot)
+    picture, name = renderer.backgrounds[split].sample(rng, size)
+    image = _photograph(renderer, shot, picture, rng)
+    return {
+        "image": image, "mask": shot["mask"], "depth": shot["depth"], "uv": shot["uv"].astype(np.float32),
+        "xyz": shot["xyz"].astype(np.float32), "visible": shot["visible"], "present": np.ones(len(shot["uv"]), bool),
+        "K": shot["camera"].matrix.astype(np.float32),
+        "meta": {
+            "character": shot["character"].seed, "action_left": shot["actions"][0], "action_right": shot["actions"][1],
+            "side": SIDES[side], "view": shot["camera"].view, "background": name, "seed": int(seed), "split": split,
+        },
+    }
+
+
+def _shoot(renderer, rng, split, side):
+    """A posed person and the camera that sees most of the wanted hand, with labels: dict."""
+    seeds = CHARACTERS[split]
+    character = renderer.character(int(seeds[rng.integers(len(seeds))]))
+    actions = sample_action(rng, split), sample_action(rng, split)
+    posed = pose_person(character, *actions, rng)
+    hand = posed.keypoints[HAND_SLICES[SIDES[side]]].astype(np.float64)
+    eye = np.unique(posed.faces[posed.material == MATERIALS.index("eye")])
+    eyes = posed.vertices[eye].mean(0) if len(eye) else np.array([0, 1.6, 0.1])
+    order = np.argsort(posed.material, kind="stable")
+    used = np.unique(posed.faces)
+    shot = {"character": character, "actions": actions, "posed": posed, "order": order, "side": side, "count": -1}
+    for _ in range(CAMERA_TRIES):
+        camera = sample_camera(rng, hand, eyes, renderer.size)
+        vertices = camera.to_camera(posed.vertices.astype(np.float64))
+        near = np.linalg.norm(vertices[used], axis=1).min()
+        if near < CLEARANCE:
+            continue
+        trial = shot | {"camera": camera, "vertices": vertices}
+        trial |= _label(renderer, trial)
+        if trial["count"] > shot["count"]:
+            shot = trial
+        if shot["count"] >= MIN_VISIBLE:
+            break
+    if "camera" not in shot:
+        shot |= {"camera": camera, "vertices": vertices}
+        shot |= _label(renderer, shot) | {"count": -1}
+    return shot
+
+
+def _upload(renderer, shot):
+    """Mesh and camera to the rasteriser -> part (H, W) uint8, depth (H, W)."""
+    posed, order, surface = shot["posed"], shot["order"], skin_map()
+    shot["normals"] = vertex_normals(shot["vertices"], posed.faces, surface.weld)
+    renderer.rasteriser.upload(shot["vertices"], shot["normals"], surface.uv, surface.rest, surface.skin,
+                               posed.faces[order], posed.part[order])
+    renderer.rasteriser.current = shot
+    return renderer.rasteriser.draw_labels(shot["camera"].matrix)
+
+
+def _label(renderer, shot):
+    mask, depth = _upload(renderer, shot)
+    camera = shot["camera"]
+    xyz = camera.to_camera(shot["posed"].keypoints.astype(np.float64))
+    uv = project(xyz, camera.matrix)
+    visible = visibility(uv, xyz, mask, depth)
+    return {"mask": mask, "depth": depth, "xyz": xyz, "uv": uv, "visible": visible,
+            "count": int(visible[HAND_SLICES[SIDES[shot["side"]]]].sum())}
+
+
+def visibility(uv, xyz, mask, depth):
+    """(42,) bool: in the picture, and the nearest surface there is the joint's own hand within TOLERANCE."""
+    size = mask.shape[0]
+    at = np.rint(np.clip(uv, -2, size + 2)).astype(int)
+    inside = ((at >= 0) & (at < size)).all(1) & (xyz[:, 2] > 0.05)
+    column, row = np.clip(at, 0, size - 1).T
+    part = mask[row, column]
+    first = np.repeat([parts[0] for parts in OWN_PARTS], NUM_KEYPOINTS)
+    last = np.repeat([parts[1] for parts in OWN_PARTS], NUM_KEYPOINTS)
+    return inside & (part >= first) & (part <= last) & (np.abs(depth[row, column] - xyz[:, 2]) < TOLERANCE)
+
+
+# ---------------------------------------------------------------- the picture
+
+
+def _photograph(renderer, shot, picture, rng):
+    """Light, draw and photograph a shot before a background (H, W, 3) uint8 -> image (H, W, 3) uint8."""
+    background = to_linear_table()[picture]
+    camera, character = shot["camera"], shot["character"]
+    up = camera.rotation @ np.array([0, 1.0, 0])
+    exposure = np.exp(rng.normal(0.0, 0.22))
+    ambient = rng.uniform(0.15, 0.75)
+    harmonics = lighting.harmonics(background, ambient * exposure, rng)
+    lights = lighting.lamps(rng, up, (1.15 - ambient) * rng.uniform(0.8, 1.9) * exposure)
+    draws = _draws(shot, rng)
+    variant = int(np.clip(character.attributes["age"] / 80 * DETAIL_VARIANTS + rng.normal(0, 0.8), 0, DETAIL_VARIANTS - 1))
+    hand = shot["xyz"][HAND_SLICES[SIDES[shot["side"]]]]
+    pixels = renderer.rasteriser.draw_colours(
+        draws, lights, harmonics, centre=hand.mean(0), occlusion=float(rng.uniform(0.7, 1.15)), detail=renderer.detail(variant)
+    )
+    background = background * np.exp(rng.normal(0.0, 0.25))
+    linear = pixels[..., :3] + (1 - np.clip(pixels[..., 3:], 0, 1)) * background
+    return develop(linear, rng)
+
+
+def _draws(shot, rng):
+    """The draw calls of a person: ranges of triangles by material, with colours of skin and clothes."""
+    posed, attributes = shot["posed"], shot["character"].attributes
+    tone = attributes["skin_tone"] + rng.normal(0, 0.07) if rng.random() < 0.6 else rng.beta(1.0, 1.7)
+    skin = skin_uniforms(float(np.clip(tone, 0, 1)), attributes["age"], rng)
+    counts = np.bincount(posed.material, minlength=len(MATERIALS))
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    iris = to_linear(np.array([[60, 40, 25], [90, 60, 35], [70, 100, 130], [80, 95, 60]])[rng.integers(4)] / 255)
+    grey = attributes["age"] > 50 and rng.random() < 0.6
+    hair = to_linear(np.array([[22, 18, 16], [50, 34, 24], [95, 65, 40], [170, 130, 80], [120, 55, 30]])[
+        rng.choice(5, p=[0.4, 0.25, 0.15, 0.1, 0.1])] / 255) if not grey else np.full(3, rng.uniform(0.2, 0.6))
+    uniforms = {
+        "skin": skin, "nail": skin | {"u_nail": 1.0}, "hair": {"u_colour_a": hair, "u_strands": float(rng.uniform(0.6, 1.4))},
+        "eye": {"u_colour_a": iris, "u_colour_b": np.array([0.70, 0.66, 0.62])},
+        "teeth": {"u_colour_a": iris, "u_colour_b": np.array([0.62, 0.57, 0.48])},
+        "top": cloth_uniforms(rng), "bottom": cloth_uniforms(rng), "shoe": cloth_uniforms(rng),
+    }
+    return [
+        Draw(PROGRAM_OF.get(name, "cloth"), int(starts[k]), int(counts[k]), uniforms[name])
+        for k, name in enumerate(MATERIALS)
+    ]
+
+
+def cloth_uniforms(rng):
+    """Colours and pattern of a garment; greys, whites, blacks and denim more often than strong colours."""
+    def dye():
+        kind = rng.random()
+        if kind < 0.4:
+            return to_linear(np.clip(rng.uniform(0.04, 0.95) + rng.normal(0, 0.02, 3), 0, 1))
+        if kind < 0.55:
+            return to_linear(np.clip(np.array([0.2, 0.28, 0.42]) * rng.uniform(0.5, 1.6), 0, 1))
+        if kind < 0.62:  # the colour of skin
+            return to_linear(np.clip(np.array([0.85, 0.66, 0.56]) * rng.uniform(0.5, 1.1) + rng.normal(0, 0.02, 3), 0, 1))
+        return to_linear(rng.uniform(0.03, 0.95, 3))
+
+    pattern = int(rng.choice(8, p=[0.42, 0.1, 0.06, 0.08, 0.05, 0.06, 0.12, 0.11]))
+    first = dye()
+    return {
+        "u_colour_a": first * 0.9, "u_colour_b": (first * rng.uniform(0.5, 0.9) if pattern == 7 else dye()) * 0.9,
+        "u_pattern": pattern, "u_scale": float(rng.uniform(0.012, 0.07)), "u_folds": float(rng.uniform(0.004, 0.03)),
+        "u_sheen": float(rng.uniform(0, 0.5)),
+    }
+
+
+_TABLE = None
+
+
+def to_linear_table():
+    """(256,) float32: linear value of each sRGB byte."""
+    global _TABLE
+    if _TABLE is None:
+        _TABLE = to_linear(np.arange(256) / 255).astype(np.float32)
+    return _TABLE
+
+
+def develop(linear, rng):
+    """What a small camera makes of light (H, W, 3): white balance, tone curve, blur, noise, JPEG -> uint8."""
+    linear = linear * np.exp(rng.normal(0, 0.05, 3)).astype(np.float32) * np.float32(np.exp(rng.normal(0, 0.12)))
+    if rng.random() < 0.45:
+        linear = ndimage.gaussian_filter(linear, (*[rng.uniform(0.3, 0.9)] * 2, 0))
+    if rng.random() < 0.06:
+        length = int(rng.integers(3, 8))
+        linear = ndimage.uniform_filter1d(linear, length, axis=int(rng.integers(2)))
+    shoulder = rng.uniform(0.0, 0.35)  # rolls off highlights
+    linear = np.maximum(linear, 0) * (1 + shoulder) / (1 + shoulder * np.maximum(linear, 0))
+    value = np.clip(linear, 0, 1) ** np.float32(1 / rng.uniform(1.95, 2.5))
+    contrast = rng.normal(0.25, 0.3)
+    value = value + contrast * (value - value * value) * (2 * value - 1)  # s-curve
+    grey = value.mean(-1, keepdims=True)
+    value = grey + np.float32(rng.uniform(0.75, 1.25)) * (value - grey)
+    if rng.random() < 0.75:
+        noise = rng.standard_normal(value.shape, np.float32)
+        if rng.random() < 0.4:
+            noise = ndimage.uniform_filter(noise, (2, 2, 1)) * 1.6
+        value = value + np.float32(rng.gamma(1.5, 0.006)) * noise * (1.2 - value)
+    image = (np.clip(value, 0, 1) * 255 + 0.5).astype(np.uint8)
+    if rng.random() < 0.35:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "JPEG", quality=int(rng.integers(35, 90)))
+        image = np.asarray(Image.open(buffer).convert("RGB"))
+    return image

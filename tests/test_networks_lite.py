@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from hand3d.networks.lite import handsegnet_lite, posenet_lite
+from hand3d.networks.standardised import RELU_GAIN, StandardisedConv2D, fold
+from hand3d.skeleton import NUM_KEYPOINTS
+
+
+def test_posenet_lite_gives_maps_at_a_quarter_and_a_side():
+    out = posenet_lite(0.25, stages=3)(np.zeros((2, 64, 64, 3), "float32"))
+    assert [tuple(maps.shape) for maps in out["score_maps"]] == [(2, 16, 16, NUM_KEYPOINTS)] * 3
+    assert tuple(out["side"].shape) == (2, 2)
+
+
+def test_handsegnet_lite_takes_any_multiple_of_32():
+    network = handsegnet_lite(0.25)
+    for height, width in ((64, 64), (32, 96)):
+        logits = network(np.zeros((1, height, width, 3), "float32"))
+        assert tuple(logits.shape) == (1, height // 4, width // 4, 2)
+
+
+@pytest.mark.parametrize("build", [posenet_lite, handsegnet_lite])
+def test_folding_keeps_the_output(build):
+    trained, plain = build(0.25, folded=False), build(0.25, folded=True)
+    random = np.random.default_rng(0)
+    for weight in trained.trainable_variables:  # gains and biases away from their initial values
+        weight.assign(ops.convert_to_numpy(weight) + 0.1 * random.standard_normal(weight.shape).astype("float32"))
+    crop = random.random((2, 64, 64, 3), "float32") - 0.5
+    before = trained(crop)
+    fold(trained, plain)
+    after = plain(crop)
+    first, second = (x["score_maps"][-1] if isinstance(x, dict) else x for x in (before, after))
+    first, second = ops.convert_to_numpy(first), ops.convert_to_numpy(second)
+    assert np.abs(first).max() > 0.1
+    np.testing.assert_allclose(first, second, atol=1e-4)
+
+
+def test_folding_refuses_another_network():
+    with pytest.raises(ValueError, match="stage2"):
+        fold(posenet_lite(0.25, stages=2, folded=False), posenet_lite(0.25, stages=1))
+
+
+def test_standardised_kernel_has_zero_mean_and_the_variance_that_a_relu_needs():
+    layer = StandardisedConv2D(8, 3)
+    layer.build((None, 8, 8, 16))
+    kernel = ops.convert_to_numpy(layer.standardised_kernel())
+    np.testing.assert_allclose(kernel.mean((0, 1, 2)), 0, atol=1e-6)
+    np.testing.assert_allclose(kernel.var((0, 1, 2)) * 3 * 3 * 16, RELU_GAIN**2, rtol=1e-3)
+
+
+def test_standardised_convolution_keeps_the_variance_through_depth():
+    random = np.random.default_rng(1)
+    x = np.maximum(random.standard_normal((1, 16, 16, 32)), 0).astype("float32")
+    for _ in range(8):
+        x = np.maximum(ops.convert_to_numpy(StandardisedConv2D(32, 1)(x)), 0)
+    assert 0.3 < x.std() < 3
