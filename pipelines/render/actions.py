@@ -96,7 +96,7 @@ POSES = {
     "disc": _pose("round claw claw claw claw", 14),
     "power": _pose("wrap grip grip grip grip", 0, "on_index"),
     "bunch": _pose("oppose beak beak beak beak", -1, "middle index"),
-    "duck": _pose("oppose bent bent bent bent", 0),
+    "duck": _pose("oppose bent bent bent bent", 0, "middle"),
     "roof": _pose("side bent bent bent bent", 0),
     "curl_1": _pose("loose up up up half", 4), "curl_2": _pose("loose up up half grip", 4),
     "curl_3": _pose("loose up half grip fold", 3), "curl_4": _pose("over half grip fold fold", 2),

@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from pipelines.render.hand_pose import rotation
-from pipelines.render.hand_rig import frame, unit
+from pipelines.render.hand_rig import cross, frame, unit
 
 PRONATION = np.radians([-85, 85])
 WRIST_FLEXION = np.radians([-70, 72])
@@ -27,7 +27,7 @@ class Arm:
     elbow: np.ndarray
     wrist: np.ndarray
     hand: np.ndarray
-    shoulder: np.ndarray
+    swivel: float
     joint_angles: dict
 
 
@@ -51,7 +51,7 @@ def arm_rest(body, heads, rig):
     shoulder = heads[body.bone(f"upperarm01.{side}")]
     elbow = heads[body.bone(f"lowerarm01.{side}")]
     upper, fore = elbow - shoulder, rig.pivots[0] - elbow
-    hinge = unit(np.cross(upper, fore))
+    hinge = unit(cross(upper, fore))
     fore_frame = frame(fore, sign * hinge)
     turn = fore_frame.T @ rig.frames[0]
     pronation = -sign * np.arctan2(-turn[2, 0], turn[0, 0])
@@ -75,13 +75,13 @@ def place_arm(rest, target, swivel, pronation=0.0, wrist=(0.0, 0.0), hand_frame=
         distance = np.clip(np.linalg.norm(reach), least, 0.999 * (a + b))
         along = unit(reach)
         down = np.array([0.0, -1.0, 0.0]) - 0.35 * np.array([0, 0, 1.0])
-        side = unit(np.cross(along, np.cross(down, along)))
-        outwards = np.cross(along, side) * (1 if np.cross(along, side)[0] * -rest.sign > 0 else -1)
+        side = unit(cross(along, cross(down, along)))
+        outwards = cross(along, side) * (1 if cross(along, side)[0] * -rest.sign > 0 else -1)
         bend = np.cos(swivel) * side + np.sin(swivel) * outwards
         cosine = np.clip((a * a + distance**2 - b * b) / (2 * a * distance), -1, 1)
         upper = a * (cosine * along + np.sqrt(1 - cosine**2) * bend)
         fore = distance * along - upper
-        hinge = unit(np.cross(bend, along))
+        hinge = unit(cross(bend, along))
         swing = _rotation_vector(unit(rest.upper), unit(upper))
         shoulder = rest.clavicle + rodrigues(0.16 * swing) @ (rest.shoulder - rest.clavicle)
     upper_frame, fore_frame = frame(upper, rest.sign * hinge), frame(fore, rest.sign * hinge)
@@ -111,7 +111,7 @@ def place_arm(rest, target, swivel, pronation=0.0, wrist=(0.0, 0.0), hand_frame=
     }
     angles = {"pronation": float(pronation), "wrist_flexion": float(flexion), "wrist_deviation": float(deviation),
               "elbow": float(np.arccos(np.clip(unit(upper) @ unit(fore), -1, 1))), "violation": float(violation)}
-    return Arm(rotations, shoulder + upper, shoulder + upper + fore, hand, shoulder, angles)
+    return Arm(rotations, shoulder + upper, shoulder + upper + fore, hand, swivel, angles)
 
 
 def sample_place(rng, rest, head, style=None):
@@ -144,8 +144,8 @@ def sample_place(rng, rest, head, style=None):
 
 
 def best_swivel(rest, target, hand_frame):
-    """The arm that comes nearest to a hand's place and frame, out of nine elbow swivels."""
-    arms = [place_arm(rest, target, swivel, hand_frame=hand_frame) for swivel in np.linspace(-0.2, 1.6, 9)]
+    """The arm that comes nearest to a hand's place and frame, out of four elbow swivels."""
+    arms = [place_arm(rest, target, swivel, hand_frame=hand_frame) for swivel in (0.0, 0.4, 0.8, 1.3)]
     return min(arms, key=lambda arm: arm.joint_angles["violation"])
 
 
@@ -174,6 +174,6 @@ def rotation_vector(matrix):
 
 def _rotation_vector(a, b):
     """The shortest turn of one unit vector onto another, as a rotation vector."""
-    axis = np.cross(a, b)
+    axis = cross(a, b)
     sine = np.linalg.norm(axis)
     return axis / max(sine, 1e-9) * np.arctan2(sine, a @ b)

@@ -28,7 +28,8 @@ class BodyModel:
     (-1 trunk, 0 shoulder or hip .. 1 wrist or ankle, 2 and more hand, neck and head);
     base (N + 2B, 3) float32 metres: control vertices, then the bones' heads, then tails;
     macro (T, (N + 2B) * 3) float32; local: target name -> (rows, deltas);
-    refine (R, N) csr; skin (N, B) csr; bones: names; parents (B,) int, in topological order;
+    refine (R, N) csr; skin (N, B) csr; owner (N,) int: the bone with most weight;
+    bones: names; parents (B,) int, in topological order;
     nail_quads (n, 4) int control vertices, nail_bone (n,) int.
     """
 
@@ -45,6 +46,7 @@ class BodyModel:
     local: dict
     refine: sparse.csr_matrix
     skin: sparse.csr_matrix
+    owner: np.ndarray
     bones: tuple
     parents: np.ndarray
     nail_quads: np.ndarray
@@ -94,7 +96,8 @@ def load_body(path=ASSET):
         faces=faces, uv=a["uv"], material=_materials(a["kind"], a["nail"], garment), part=a["part"],
         kind=a["kind"], scalp=a["scalp"], face_garment=garment, base=a["base"] * np.float32(DECIMETRE),
         macro=macro.astype(np.float32) * np.float32(STEP),
-        macro_names=tuple(str(n) for n in a["macro_names"]), local=local, refine=refine, skin=skin, bones=bones,
+        macro_names=tuple(str(n) for n in a["macro_names"]), local=local, refine=refine, skin=skin,
+        owner=a["skin_bones"][:, 0].astype(int), bones=bones,
         parents=a["bone_parents"].astype(int), nail_quads=a["nail_quads"].astype(int),
         nail_bone=a["nail_bone"].astype(int),
     )

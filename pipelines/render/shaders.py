@@ -13,19 +13,88 @@ float fbm(vec3 p) { return noise4(p).x + 0.5 * noise4(p * 2.03 + 0.31).y + 0.25 
 VERTEX = """
 #version 330
 uniform mat4 u_projection;
-invariant gl_Position;
 in vec3 a_position; in vec3 a_normal; in vec2 a_uv; in vec3 a_rest; in vec4 a_skin;
-out vec3 v_position; out vec3 v_normal; out vec2 v_uv; out vec3 v_rest; out vec4 v_skin;
+out vec4 v_rest; out vec3 v_normal; out vec2 v_uv; out vec4 v_skin;
 void main() {
     gl_Position = u_projection * vec4(a_position, 1.0);
-    v_position = a_position; v_normal = a_normal; v_uv = a_uv; v_rest = a_rest; v_skin = a_skin;
+    v_rest = vec4(a_rest, a_position.z); v_normal = a_normal; v_uv = a_uv; v_skin = a_skin;
+}
+"""
+
+# what later passes need to know about each pixel
+SURFACE_FRAGMENT = """
+#version 330
+uniform usampler2D u_part;
+in vec4 v_rest; in vec3 v_normal; in vec2 v_uv; in vec4 v_skin;
+layout(location = 0) out vec4 o_rest;      // rest position, z
+layout(location = 1) out vec4 o_uv;        // uv, lips or pupil, hand
+layout(location = 2) out vec4 o_normal;    // normal, material
+layout(location = 3) out vec4 o_tint;      // blood, pigment
+void main() {
+    uint material = texelFetch(u_part, ivec2(gl_PrimitiveID & 4095, gl_PrimitiveID >> 12), 0).g;
+    o_rest = v_rest;
+    o_uv = vec4(v_uv, v_skin.x, v_skin.w);
+    o_normal = vec4(v_normal, float(material) + 1.0);
+    o_tint = vec4(v_skin.yz, 0.0, 0.0);
+}
+"""
+
+SCREEN_VERTEX = """
+#version 330
+uniform float u_depth;
+in vec2 a_corner;
+void main() { gl_Position = vec4(a_corner, u_depth * 2.0 - 1.0, 1.0); }
+"""
+
+# the material of each pixel as depth, so that each shading pass only runs where it is wanted
+MATERIAL_FRAGMENT = """
+#version 330
+uniform sampler2D u_normal;
+uniform float u_group[9];   // depth of the pass of each material
+void main() {
+    int material = int(texelFetch(u_normal, ivec2(gl_FragCoord.xy), 0).w + 0.5);
+    gl_FragDepth = u_group[material];
+}
+"""
+
+# average of 2 x 2 subsamples: each takes the shaded neighbour that is nearest in depth
+RESOLVE_FRAGMENT = """
+#version 330
+uniform sampler2D u_colour;
+uniform sampler2D u_rest;
+uniform sampler2D u_fine;   // depth buffer of twice the resolution
+uniform vec2 u_range;       // near, far
+out vec4 o_colour;
+void main() {
+    ivec2 at = ivec2(gl_FragCoord.xy), last = textureSize(u_rest, 0) - 1;
+    vec4 colour[9]; float z[9];
+    for (int i = 0; i < 9; i++) {
+        ivec2 p = clamp(at + ivec2(i % 3 - 1, i / 3 - 1), ivec2(0), last);
+        z[i] = texelFetch(u_rest, p, 0).w;
+        colour[i] = z[i] > 0.0 ? texelFetch(u_colour, p, 0) : vec4(0.0);
+    }
+    vec4 sum = vec4(0.0);
+    for (int k = 0; k < 4; k++) {
+        ivec2 h = ivec2(k & 1, k >> 1), d = h * 2 - 1;
+        float w = texelFetch(u_fine, 2 * at + h, 0).r;
+        float zz = w >= 1.0 ? 0.0 : u_range.x * u_range.y / (u_range.y - w * (u_range.y - u_range.x));
+        int best = 4, other;
+        float error = abs(z[4] - zz) - 0.002;
+        other = 4 + d.x;
+        if (abs(z[other] - zz) < error) { error = abs(z[other] - zz); best = other; }
+        other = 4 + 3 * d.y;
+        if (abs(z[other] - zz) < error) { error = abs(z[other] - zz); best = other; }
+        other = 4 + d.x + 3 * d.y;
+        if (abs(z[other] - zz) < error) { error = abs(z[other] - zz); best = other; }
+        sum += colour[best];
+    }
+    o_colour = sum * 0.25;
 }
 """
 
 DEPTH_VERTEX = """
 #version 330
 uniform mat4 u_projection;
-invariant gl_Position;
 in vec3 a_position;
 out float v_z;
 void main() { gl_Position = u_projection * vec4(a_position, 1.0); v_z = a_position.z; }
@@ -49,14 +118,16 @@ void main() {
 
 LIGHTING = """
 uniform vec3 u_sh[9];             // irradiance of the surroundings, real spherical harmonics
-uniform int u_lights;
-uniform vec3 u_direction[3];      // towards the light
-uniform vec3 u_colour[3];
+uniform vec3 u_direction[LIGHTS];      // towards the light
+uniform vec3 u_light[LIGHTS];
 uniform mat4 u_shadow_matrix[2];
 uniform float u_shadow_radius[2]; // of the filter, in texture coordinates
 uniform sampler2DShadow u_shadow0;
 uniform sampler2DShadow u_shadow1;
-uniform sampler2D u_label;        // part id, z
+uniform sampler2D u_rest;
+uniform sampler2D u_uv;
+uniform sampler2D u_normal;
+uniform sampler2D u_tint;
 uniform vec4 u_intrinsics;        // fx, fy, cx, cy
 uniform float u_occlusion;        // strength
 
@@ -69,44 +140,56 @@ vec3 irradiance(vec3 n) {
 
 float dither(vec2 p) { return fract(52.9829189 * fract(dot(p, vec2(0.06711056, 0.00583715)))); }
 
-float shadow(int light, vec3 position, vec3 normal, float rotation) {
-    vec3 q = position + normal * 0.0025;
-    vec3 s = (light == 0 ? u_shadow_matrix[0] : u_shadow_matrix[1]) [3].xyz;
-    mat4 m = light == 0 ? u_shadow_matrix[0] : u_shadow_matrix[1];
-    vec3 c = (m * vec4(q, 1.0)).xyz * 0.5 + 0.5;
-    float radius = u_shadow_radius[light];
-    float sum = 0.0;
-    for (int i = 0; i < 8; i++) {
-        float r = sqrt((float(i) + 0.5) / 8.0) * radius, t = float(i) * 2.39996 + rotation;
-        vec3 tap = vec3(c.xy + r * vec2(cos(t), sin(t)), c.z - 0.0012 - r * 0.05);
-        sum += light == 0 ? texture(u_shadow0, tap) : texture(u_shadow1, tap);
-    }
-    vec2 edge = abs(c.xy - 0.5);
-    return mix(sum / 8.0, 1.0, smoothstep(0.42, 0.49, max(edge.x, edge.y)));
-}
+const vec2 SPIRAL[10] = vec2[10](vec2(1.000, 0.000), vec2(-0.737, 0.675), vec2(0.087, -0.996), vec2(0.608, 0.794), vec2(-0.985, -0.174), vec2(0.844, -0.537), vec2(-0.260, 0.966), vec2(-0.461, -0.887), vec2(0.939, 0.343), vec2(-0.924, 0.382));
+const vec2 DISC[8] = vec2[8](vec2(0.25, 0.0), vec2(-0.319, 0.292), vec2(0.049, -0.557), vec2(0.402, 0.525),
+    vec2(-0.739, -0.131), vec2(0.7, -0.445), vec2(-0.234, 0.871), vec2(-0.446, -0.859));
+
+#define SHADOW(NAME, MAP, LIGHT) float NAME(vec3 position, vec3 normal, mat2 turn) { \\
+    vec3 c = (u_shadow_matrix[LIGHT] * vec4(position + normal * 0.0025, 1.0)).xyz * 0.5 + 0.5; \\
+    float radius = u_shadow_radius[LIGHT], sum = 0.0; \\
+    for (int i = 0; i < 8; i++) sum += texture(MAP, vec3(c.xy + turn * DISC[i] * radius, c.z - 0.0012 - radius * 0.03)); \\
+    vec2 edge = abs(c.xy - 0.5); \\
+    return mix(sum / 8.0, 1.0, smoothstep(0.42, 0.49, max(edge.x, edge.y))); }
+SHADOW(shadow0, u_shadow0, 0)
+SHADOW(shadow1, u_shadow1, 1)
 
 // share of the surroundings that nearby surfaces hide, from the depth picture (radius about 3 cm)
-float occlusion(vec3 position, vec3 normal, float rotation) {
+float occlusion(vec3 position, vec3 normal, mat2 turn) {
     float pixels = clamp(u_intrinsics.x * 0.03 / position.z, 2.0, 80.0);
-    ivec2 last = textureSize(u_label, 0) - 1;
+    ivec2 last = textureSize(u_rest, 0) - 1;
     float sum = 0.0;
     for (int i = 0; i < 10; i++) {
-        float r = pixels * (float(i) + 0.6) / 10.0, t = float(i) * 2.39996 + rotation;
-        ivec2 at = ivec2(gl_FragCoord.xy + r * vec2(cos(t), sin(t)));
-        if (any(lessThan(at, ivec2(0))) || any(greaterThan(at, last))) continue;
-        float z = texelFetch(u_label, at, 0).g;
-        if (z <= 0.0) continue;
+        float r = pixels * (float(i) + 0.6) / 10.0;
+        ivec2 at = clamp(ivec2(gl_FragCoord.xy + turn * SPIRAL[i] * r), ivec2(0), last);
+        float z = texelFetch(u_rest, at, 0).w;
         vec3 d = vec3((vec2(at) - u_intrinsics.zw) / u_intrinsics.xy * z, z) - position;
         float l2 = dot(d, d);
-        sum += max(0.0, dot(d, normal) - 0.001) / sqrt(l2 + 1e-6) * smoothstep(0.0030, 0.0004, l2);
+        sum += max(0.0, dot(d, normal) - 0.001) * inversesqrt(l2 + 1e-6) * clamp(1.1 - l2 * 350.0, 0.0, 1.0);
     }
     return clamp(1.0 - u_occlusion * sum / 5.5, 0.08, 1.0);
+}
+
+// what the geometry pass has left about this pixel
+struct Surface { vec3 position; vec3 normal; vec3 view; vec3 rest; vec4 uv; vec2 tint; float material; mat2 turn; };
+Surface surface() {
+    ivec2 at = ivec2(gl_FragCoord.xy);
+    vec4 rest = texelFetch(u_rest, at, 0), normal = texelFetch(u_normal, at, 0);
+    Surface s;
+    s.position = vec3((vec2(at) - u_intrinsics.zw) / u_intrinsics.xy * rest.w, rest.w);
+    s.view = normalize(-s.position);
+    s.normal = normalize(normal.xyz);
+    if (dot(s.normal, s.view) < 0.0) s.normal = -s.normal;
+    s.rest = rest.xyz; s.uv = texelFetch(u_uv, at, 0); s.tint = texelFetch(u_tint, at, 0).xy;
+    s.material = normal.w - 1.0;
+    float angle = 6.2831853 * dither(gl_FragCoord.xy);
+    s.turn = mat2(cos(angle), sin(angle), -sin(angle), cos(angle));
+    return s;
 }
 """
 
 SURFACE_HEAD = """
 #version 330
-in vec3 v_position; in vec3 v_normal; in vec2 v_uv; in vec3 v_rest; in vec4 v_skin;
+#define LIGHTS 3
 out vec4 o_colour;
 """
 
@@ -114,6 +197,7 @@ out vec4 o_colour;
 BUMP = """
 vec3 bump(vec3 n, vec3 position, float slope_x, float slope_y) {
     vec3 dx = dFdx(position), dy = dFdy(position);
+    if (abs(dx.z) + abs(dy.z) > 0.008) return n;   // an edge between surfaces
     vec3 r1 = cross(dy, n), r2 = cross(n, dx);
     float det = dot(dx, r1);
     vec3 gradient = sign(det) * (slope_x * r1 + slope_y * r2);
@@ -132,48 +216,50 @@ uniform float u_bump;            // metres per unit of height
 uniform float u_roughness;
 uniform float u_gloss;
 uniform float u_mottling;
-uniform float u_nail;            // 1 for nails
 uniform vec3 u_nail_colour;
 uniform vec3 u_wrap;             // light that leaks past the terminator, per channel
 
 void main() {
-    vec3 view = normalize(-v_position);
-    vec3 n = normalize(v_normal);
-    if (dot(n, view) < 0.0) n = -n;
-    float rotation = 6.2831853 * dither(gl_FragCoord.xy);
-
-    float hand = v_skin.w;       // 1 on the hands, 0 elsewhere
-    vec4 detail = mix(vec4(0.5, 0.5, 0.5, 0.0), texture(u_detail, v_uv), hand);
-    vec2 tx = dFdx(v_uv), ty = dFdy(v_uv);
-    float h = detail.r;
-    float hx = (texture(u_detail, v_uv + tx).r - h) * hand, hy = (texture(u_detail, v_uv + ty).r - h) * hand;
+    Surface s = surface();
+    vec3 view = s.view, n = s.normal, v_rest = s.rest;
+    float hand = s.uv.w;         // 1 on the hands, 0 elsewhere
+    float nail = s.material == 1.0 ? 1.0 : 0.0;
+    float level = max(0.0, log2(s.position.z / u_intrinsics.x / 0.00024));   // a texel is about 0.24 mm
+    vec4 detail = mix(vec4(0.5, 0.5, 0.5, 0.0), textureLod(u_detail, s.uv.xy, level), hand);
+    float hx = dFdx(detail.r), hy = dFdy(detail.r);
     float fine = fbm(v_rest * 46.0);
     float blotch = noise4(v_rest * 5.0 + 0.4).x + 0.6 * noise4(v_rest * 13.0).y;
     vec3 smooth_n = n;
-    n = bump(n, v_position, hx * u_bump, hy * u_bump);
+    n = bump(n, s.position, hx * u_bump, hy * u_bump);
 
-    float blood = (detail.g - 0.5) * 2.0 + u_mottling * (0.9 * blotch + 0.35 * fine) + v_skin.y;
-    float pigment = (detail.b - 0.5) * 2.0 + 0.25 * u_mottling * (blotch - fine) + v_skin.z;
-    vec3 albedo = mix(u_dorsal, u_palm, max(detail.a, v_skin.x * hand));
+    float blood = (detail.g - 0.5) * 2.0 + u_mottling * (0.9 * blotch + 0.35 * fine) + s.tint.x;
+    float pigment = (detail.b - 0.5) * 2.0 + 0.25 * u_mottling * (blotch - fine) + s.tint.y;
+    vec3 albedo = mix(u_dorsal, u_palm, detail.a);
     albedo *= exp(-blood * u_blood - pigment * u_pigment);
-    albedo = mix(albedo, u_lips, (1.0 - hand) * v_skin.x);
-    albedo = mix(albedo, u_nail_colour * (1.0 + 0.1 * fine), u_nail);
+    albedo = mix(albedo, u_lips, (1.0 - hand) * s.uv.z);
+    albedo = mix(albedo, u_nail_colour * (1.0 + 0.1 * fine), nail);
 
-    float ao = occlusion(v_position, smooth_n, rotation);
+    float ao = occlusion(s.position, smooth_n, s.turn);
     // light that multiply scatters in flesh fills crevices with red
     vec3 ambient_share = pow(vec3(ao), vec3(0.75, 1.0, 1.08));
     vec3 diffuse = irradiance(n) * ambient_share;
     vec3 specular = vec3(0.0);
-    float roughness = mix(u_roughness, 0.22, u_nail);
+    float share[3];
+    share[0] = shadow0(s.position, s.normal, s.turn);
+#if LIGHTS > 1
+    share[1] = shadow1(s.position, s.normal, s.turn);
+#endif
+    share[2] = mix(ao, 1.0, 0.3);
+    float roughness = mix(u_roughness, 0.22, nail);
     float a = roughness * roughness;
     float nv = max(dot(n, view), 0.05);
-    for (int i = 0; i < u_lights; i++) {
+    for (int i = 0; i < LIGHTS; i++) {
         vec3 l = u_direction[i];
-        float lit = i < 2 ? shadow(i, v_position, smooth_n, rotation) : mix(ao, 1.0, 0.3);
+        float lit = share[i];
         float nl = dot(n, l), snl = dot(smooth_n, l);
         vec3 wrapped = max((mix(vec3(nl), vec3(snl), vec3(0.55, 0.15, 0.05)) + u_wrap) / (1.0 + u_wrap), 0.0);
         vec3 soft = pow(vec3(lit), vec3(0.62, 0.95, 1.05));
-        diffuse += u_colour[i] * wrapped * soft * mix(1.0, ao, 0.35);
+        diffuse += u_light[i] * wrapped * soft * mix(1.0, ao, 0.35);
         vec3 half_way = normalize(l + view);
         float nh = max(dot(n, half_way), 0.0), vh = max(dot(view, half_way), 0.0);
         float d = nh * nh * (a * a - 1.0) + 1.0;
@@ -181,7 +267,7 @@ void main() {
         float k = a * 0.5 + 0.05;
         float geometry = 0.25 / ((max(nl, 0.0) * (1.0 - k) + k) * (nv * (1.0 - k) + k));
         float fresnel = 0.028 + 0.97 * pow(1.0 - vh, 5.0);
-        specular += u_colour[i] * lit * max(nl, 0.0) * ggx * geometry * fresnel * 3.14159;
+        specular += u_light[i] * lit * max(nl, 0.0) * ggx * geometry * fresnel * 3.14159;
     }
     float rim = 0.03 + 0.35 * pow(1.0 - nv, 4.0) * (1.0 - roughness);
     vec3 mirror = irradiance(reflect(-view, n)) * rim * ao;
@@ -190,12 +276,12 @@ void main() {
 """
 
 CLOTH_FRAGMENT = SURFACE_HEAD + NOISE + LIGHTING + BUMP + """
-uniform vec3 u_colour_a;
-uniform vec3 u_colour_b;
-uniform int u_pattern;    // 0 plain, 1 stripes, 2 upright stripes, 3 plaid, 4 dots, 5 blotches, 6 print, 7 melange
-uniform float u_scale;    // size of the pattern in metres
-uniform float u_folds;
-uniform float u_sheen;
+uniform vec3 u_colour_a[3];
+uniform vec3 u_colour_b[3];
+uniform int u_pattern[3];    // 0 plain, 1 stripes, 2 upright stripes, 3 plaid, 4 dots, 5 blotches, 6 print, 7 melange
+uniform float u_scale[3];    // size of the pattern in metres
+uniform float u_folds[3];
+uniform float u_sheen[3];
 
 float stripe(float x, float share) {
     float w = fwidth(x) + 1e-4, t = abs(fract(x) - 0.5) * 2.0;
@@ -203,35 +289,44 @@ float stripe(float x, float share) {
 }
 
 void main() {
-    vec3 view = normalize(-v_position);
-    vec3 n = normalize(v_normal);
-    if (dot(n, view) < 0.0) n = -n;
-    float rotation = 6.2831853 * dither(gl_FragCoord.xy);
-    vec3 q = v_rest / u_scale;
+    Surface s = surface();
+    vec3 view = s.view, n = s.normal, v_rest = s.rest;
+    int g = s.material == 3.0 ? 0 : s.material == 4.0 ? 1 : 2;   // top, bottom, shoes
+    vec3 q = v_rest / u_scale[g];
+    int pattern = u_pattern[g];
     float t = 0.0;
-    if (u_pattern == 1) t = stripe(q.y + q.z * 0.1, 0.5);
-    else if (u_pattern == 2) t = stripe(q.x, 0.55);
-    else if (u_pattern == 3) t = 0.5 * stripe(q.x, 0.6) + 0.5 * stripe(q.y, 0.6);
-    else if (u_pattern == 4) t = smoothstep(0.28, 0.22, length(fract(q.xy) - 0.5));
-    else if (u_pattern == 5) t = smoothstep(-0.05, 0.05, fbm(q * 0.25));
-    else if (u_pattern == 6) t = step(0.0, v_rest.z) * smoothstep(0.0, 0.06, 0.11 - max(abs(v_rest.x), abs(v_rest.y - 0.25)))
+    if (pattern == 1) t = stripe(q.y + q.z * 0.1, 0.5);
+    else if (pattern == 2) t = stripe(q.x, 0.55);
+    else if (pattern == 3) t = 0.5 * stripe(q.x, 0.6) + 0.5 * stripe(q.y, 0.6);
+    else if (pattern == 4) t = smoothstep(0.28, 0.22, length(fract(q.xy) - 0.5));
+    else if (pattern == 5) t = smoothstep(-0.05, 0.05, fbm(q * 0.25));
+    else if (pattern == 6) t = step(0.0, v_rest.z) * smoothstep(0.0, 0.06, 0.11 - max(abs(v_rest.x), abs(v_rest.y - 0.25)))
         * step(0.0, fbm(q * 0.5));
-    else if (u_pattern == 7) t = 0.5 + 1.4 * fbm(v_rest * 60.0);
-    vec3 albedo = mix(u_colour_a, u_colour_b, clamp(t, 0.0, 1.0));
-    float weave = noise4(v_rest * 90.0).x;
-    albedo *= 1.0 + 0.25 * weave + 0.15 * noise4(v_rest * 7.0).y;
-    float fold = abs(noise4(v_rest * vec3(1.7, 0.8, 1.7)).x) + 0.5 * abs(noise4(v_rest * vec3(4.0, 2.2, 4.0)).y);
-    n = bump(n, v_position, dFdx(fold) * u_folds, dFdy(fold) * u_folds);
+    else if (pattern == 7) t = 0.5 + 1.4 * fbm(v_rest * 60.0);
+    vec3 albedo = mix(u_colour_a[g], u_colour_b[g], clamp(t, 0.0, 1.0));
+    float weave = noise4(v_rest * 61.0).x;
+    albedo *= 1.0 + 0.16 * weave + 0.10 * noise4(v_rest * 7.0).y;
+    // soft creases: a wave of bent phase
+    vec3 bend = noise4(v_rest * vec3(0.35, 0.25, 0.35)).xyz;
+    float wave = 0.5 + 0.5 * sin(40.0 * (v_rest.x + 0.7 * v_rest.y + 0.5 * v_rest.z) + 22.0 * bend.x);
+    float fold = wave * wave * (0.5 + bend.y) + 0.35 * noise4(v_rest * vec3(0.9, 0.5, 0.9)).z;
+    n = bump(n, s.position, dFdx(fold) * u_folds[g], dFdy(fold) * u_folds[g]);
 
-    float ao = occlusion(v_position, n, rotation);
-    vec3 diffuse = irradiance(n) * ao * (0.75 + 0.5 * fold);
-    for (int i = 0; i < u_lights; i++) {
-        float lit = i < 2 ? shadow(i, v_position, normalize(v_normal), rotation) : ao;
+    float ao = occlusion(s.position, n, s.turn);
+    vec3 diffuse = irradiance(n) * ao * (0.85 + 0.3 * fold);
+    float share[3];
+    share[0] = shadow0(s.position, s.normal, s.turn);
+#if LIGHTS > 1
+    share[1] = shadow1(s.position, s.normal, s.turn);
+#endif
+    share[2] = mix(ao, 1.0, 0.3);
+    for (int i = 0; i < LIGHTS; i++) {
+        float lit = share[i];
         float nl = max(dot(n, u_direction[i]) * 0.9 + 0.1, 0.0);
-        diffuse += u_colour[i] * nl * lit;
+        diffuse += u_light[i] * nl * lit;
     }
     float rim = pow(1.0 - max(dot(n, view), 0.0), 3.0);
-    o_colour = vec4(albedo * diffuse * (1.0 + u_sheen * rim), 1.0);
+    o_colour = vec4(albedo * diffuse * (1.0 + u_sheen[g] * rim), 1.0);
 }
 """
 
@@ -239,20 +334,24 @@ HAIR_FRAGMENT = SURFACE_HEAD + NOISE + LIGHTING + """
 uniform vec3 u_colour_a;
 uniform float u_strands;
 void main() {
-    vec3 view = normalize(-v_position);
-    vec3 n = normalize(v_normal);
-    if (dot(n, view) < 0.0) n = -n;
-    float rotation = 6.2831853 * dither(gl_FragCoord.xy);
+    Surface s = surface();
+    vec3 view = s.view, n = s.normal, v_rest = s.rest;
     vec3 q = v_rest * vec3(30.0, 4.0, 30.0);
     float strand = fbm(q + 0.3 * noise4(v_rest * 6.0).xyz);
     n = normalize(n + 0.8 * noise4(q).xyz);
-    float ao = occlusion(v_position, n, rotation);
+    float ao = occlusion(s.position, n, s.turn);
     vec3 diffuse = irradiance(n) * ao, specular = vec3(0.0);
-    for (int i = 0; i < u_lights; i++) {
-        float lit = i < 2 ? shadow(i, v_position, normalize(v_normal), rotation) : ao;
-        diffuse += u_colour[i] * lit * max(dot(n, u_direction[i]) * 0.8 + 0.2, 0.0);
-        float s = abs(dot(n, normalize(u_direction[i] + view)));
-        specular += u_colour[i] * lit * pow(s, 18.0) * 0.07;
+    float share[3];
+    share[0] = shadow0(s.position, s.normal, s.turn);
+#if LIGHTS > 1
+    share[1] = shadow1(s.position, s.normal, s.turn);
+#endif
+    share[2] = mix(ao, 1.0, 0.3);
+    for (int i = 0; i < LIGHTS; i++) {
+        float lit = share[i];
+        diffuse += u_light[i] * lit * max(dot(n, u_direction[i]) * 0.8 + 0.2, 0.0);
+        float gleam = abs(dot(n, normalize(u_direction[i] + view)));
+        specular += u_light[i] * lit * pow(gleam, 18.0) * 0.07;
     }
     vec3 albedo = u_colour_a * (1.0 + u_strands * strand);
     o_colour = vec4(max(albedo, 0.0) * diffuse + specular * (0.6 + strand), 1.0);
@@ -263,14 +362,14 @@ EYE_FRAGMENT = SURFACE_HEAD + NOISE + LIGHTING + """
 uniform vec3 u_colour_a;   // the iris
 uniform vec3 u_colour_b;   // the rest
 void main() {
-    vec3 view = normalize(-v_position);
-    vec3 n = normalize(v_normal);
-    float r = v_skin.x;    // angle from the pupil's axis, 0..1
-    vec3 albedo = r < 0.0 ? u_colour_b : r < 0.14 ? vec3(0.005) : r < 0.34 ? u_colour_a : u_colour_b;
+    Surface s = surface();
+    vec3 view = s.view, n = s.normal;
+    float r = s.uv.z;    // angle from the pupil's axis, 0..1
+    vec3 albedo = r < 0.0 ? vec3(0.35, 0.31, 0.24) : r < 0.14 ? vec3(0.005) : r < 0.34 ? u_colour_a : u_colour_b;
     vec3 diffuse = irradiance(n), specular = vec3(0.0);
-    for (int i = 0; i < u_lights; i++) {
-        diffuse += u_colour[i] * max(dot(n, u_direction[i]) * 0.8 + 0.2, 0.0);
-        specular += u_colour[i] * pow(max(dot(n, normalize(u_direction[i] + view)), 0.0), 200.0);
+    for (int i = 0; i < LIGHTS; i++) {
+        diffuse += u_light[i] * max(dot(n, u_direction[i]) * 0.8 + 0.2, 0.0);
+        specular += u_light[i] * pow(max(dot(n, normalize(u_direction[i] + view)), 0.0), 200.0);
     }
     o_colour = vec4(albedo * diffuse * 0.7 + specular, 1.0);
 }

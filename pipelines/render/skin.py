@@ -18,7 +18,7 @@ PARTS_PER_HAND = 16
 
 # sRGB of the back of the hand, pale to dark, and of the palm that goes with it
 TONES = np.array([
-    (0.0, 246, 213, 196), (0.15, 237, 192, 168), (0.3, 224, 172, 143), (0.45, 204, 147, 112),
+    (0.0, 240, 203, 186), (0.15, 233, 188, 165), (0.3, 224, 172, 143), (0.45, 204, 147, 112),
     (0.6, 172, 116, 83), (0.75, 132, 86, 60), (0.88, 96, 62, 45), (1.0, 66, 43, 34),
 ])
 PALMS = np.array([
@@ -54,7 +54,7 @@ def skin_uniforms(tone, age, rng):
         "u_bump": float(rng.uniform(0.0008, 0.0018) * (1 + 0.5 * (age > 50))),
         "u_roughness": float(rng.uniform(0.38, 0.62)), "u_gloss": float(rng.uniform(0.4, 1.3)),
         "u_mottling": float(rng.uniform(0.15, 0.9)),
-        "u_nail": 0.0, "u_nail_colour": _nail(dorsal, palm, rng),
+        "u_nail_colour": _nail(dorsal, palm, rng),
         "u_wrap": np.array([0.32, 0.14, 0.09]) * rng.uniform(0.6, 1.4) * (0.5 + 0.5 * pale),
     }
 

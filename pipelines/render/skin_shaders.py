@@ -63,12 +63,12 @@ void main() {
         float life = min(line(p, vec2(0.46, 0.72), vec2(0.20, 0.58)),
             min(line(p, vec2(0.20, 0.58), vec2(0.03, 0.30)), line(p, vec2(0.03, 0.30), vec2(0.06, 0.04))));
         float fate = line(p, vec2(-0.03, 0.10), vec2(-0.02, 0.72));
-        crease = bell(heart, 0.016) + 0.9 * bell(head, 0.016) + bell(life, 0.019) + 0.35 * bell(fate, 0.014)
+        crease = bell(heart, 0.020) + 0.9 * bell(head, 0.020) + bell(life, 0.024) + 0.4 * bell(fate, 0.016)
             + 0.9 * bell(q.y - 0.03 + 0.03 * mid.x, 0.014) + 0.5 * bell(q.y + 0.04 + 0.03 * mid.x, 0.012);
         crease *= smoothstep(0.1, -0.3, dorsal);
         // fine lines: ridges of stretched noise
         float net = bell(noise4(v_rest * vec3(9.0, 22.0, 9.0)).x, 0.035) + bell(noise4(v_rest * vec3(24.0, 9.0, 24.0)).y, 0.03);
-        crease += (0.20 + 0.3 * u_age) * net * palm;
+        crease += (0.28 + 0.3 * u_age) * net * palm;
         // cushions of the thumb, the little finger and below the fingers
         float cushion = bell(length(q.xy - vec2(0.30, 0.30)), 0.26) + bell(length(q.xy - vec2(-0.32, 0.28)), 0.24)
             + bell(q.y - 0.88, 0.14);
@@ -87,11 +87,11 @@ void main() {
         float wrinkle = bell(noise4(v_rest * vec3(20.0, 20.0, 60.0)).z, 0.05) * u_age;
         height -= 0.5 * wrinkle * back;
     }
-    height -= 1.1 * crease;
-    blood += 0.55 * crease;
-    pigment += 0.30 * crease;
+    height -= 1.3 * crease;
+    blood += 0.85 * crease;
+    pigment += 0.55 * crease;
     // lattice of fine skin lines, spots
-    height += (0.35 * high.x + 0.25 * mid.w) * (0.6 + 0.6 * back);
+    height += (0.20 * high.x + 0.22 * mid.w) * (0.6 + 0.6 * back);
     pigment += 0.5 * u_age * back * smoothstep(0.22, 0.34, noise4(v_rest * 18.0).w);
     blood += 0.16 * mid.x + 0.12 * low.w + 0.06 * high.y;
     // the arm has no texture: fade out at the wrist

@@ -1,0 +1,103 @@
+"""HandSegNet: hand pixels in a whole image (paper section 4.1; PAPER.md 1.1 and 4).
+
+    python -m experiments.handsegnet --data RECORDS --run runs/handsegnet [--recipe lite|paper] [--set key=value]
+
+`lite` trains the small network on whole images and zooms on their hands, with new backgrounds; `paper` is the
+published network, schedule and augmentation.
+"""
+
+import dataclasses
+
+import keras
+
+from experiments import common
+from hand3d import networks
+from hand3d.augment import Augment
+from hand3d.networks.lite import handsegnet_lite
+from hand3d.training import HandSegNetTraining
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    network: str = "handsegnet_lite"  # or "handsegnet", the published one
+    width: float = 1.0
+    crop_size: int = 256  # what the network sees in training
+    batch: int = 16
+    steps: int = 12_000
+    epoch_steps: int = 100
+    schedule: str = "cosine"
+    learning_rate: float = 1e-3
+    warmup: int = 300
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    ema: float = 0.998
+    precision: str = "mixed_bfloat16"
+    cut: int = 256  # side of the pictures kept in memory
+    zooms: bool = True
+    limit: int = 0  # pictures, 0 for all
+    validation: int = 256  # pictures
+    crop_factor: float = 1.0  # of the crop by the picture, before `scale`
+    replace: float = 0.5
+    colour: float = 1.0
+    roll: float = 0.4
+    roll_any: float = 0.1
+    scale: tuple = (0.6, 1.25)
+    shift: float = 0.2
+    mirror: float = 0.5
+    behind: float = 0.2
+    front: float = 0.1
+    blur: float = 1.5
+    noise: float = 0.05
+    seed: int = 0
+
+
+RECIPES = {
+    "lite": Recipe(),
+    "paper": Recipe(
+        network="handsegnet", cut=320, zooms=False, crop_factor=0.8, batch=8, steps=40_000, epoch_steps=500,
+        schedule="1e-5:20000,1e-6:30000,1e-7", weight_decay=0.0, clip=0.0, ema=0.0, precision="float32",
+        replace=0.0, roll=0.0, roll_any=0.0, mirror=0.0, behind=0.0, front=0.0, blur=0.0, noise=0.0,
+        colour=0.5, scale=(1.0, 1.0), shift=0.1,
+    ),  # fmt: skip
+}
+
+
+def build(recipe, folded=False):
+    """The network of a recipe; weight-standardised unless `folded`."""
+    if recipe.network == "handsegnet_lite":
+        return handsegnet_lite(width=recipe.width, folded=folded)
+    return networks.handsegnet(width=recipe.width)
+
+
+def augmentation(recipe):
+    names = ("scale", "shift", "roll", "roll_any", "mirror", "replace", "behind", "front", "colour", "blur", "noise")
+    return Augment(
+        recipe.crop_size, 1.0, crop_factor=recipe.crop_factor, jit=common.compiler(), seed=recipe.seed,
+        **{name: getattr(recipe, name) for name in names},
+    )  # fmt: skip
+
+
+def main(argv=None):
+    arguments, recipe = common.parse(RECIPES, __doc__, argv)
+    from pipelines.inputs import handsegnet_batches
+
+    keras.utils.set_random_seed(recipe.seed)
+    keras.config.set_dtype_policy(recipe.precision)
+    sizes = dict(side=recipe.cut, crop_size=recipe.crop_size, batch=recipe.batch, zooms=recipe.zooms)
+    validation = handsegnet_batches(arguments.data, "evaluation", training=False, limit=recipe.validation, **sizes)
+    model = HandSegNetTraining(build(recipe), augmentation(recipe))
+
+    def training_data(seed):
+        return handsegnet_batches(
+            arguments.data, "training", training=True, seed=seed, limit=recipe.limit or None,
+            backgrounds=arguments.backgrounds, **sizes,
+        )  # fmt: skip
+
+    common.train(
+        model, recipe, arguments.run, training_data, validation.cache(), monitor="val_iou", mode="max",
+        init=arguments.init,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from hand3d import augment
+from hand3d.augment import Augment
+
+BATCH, SIDE, SIZE = 8, 40, 24
+
+
+def numpy(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def spot_pictures(points):
+    """(B, 2) -> (B, SIDE, SIDE, 5) uint8 with a smooth spot at each point, covers full."""
+    grid = np.arange(SIDE)
+    u, v = points[:, 0, None, None], points[:, 1, None, None]
+    spot = 250 * np.exp(-((grid[None, None] - u) ** 2 + (grid[None, :, None] - v) ** 2) / 12)
+    return np.stack([spot] * 3 + [np.full_like(spot, 255)] * 2, -1).round().astype(np.uint8)
+
+
+def centre_of_mass(images):
+    weight = np.maximum(images - 0.05, 0)
+    grid = np.arange(images.shape[1])
+    total = weight.sum((1, 2))
+    return np.stack([(weight.sum(1) * grid).sum(1) / total, (weight.sum(2) * grid).sum(1) / total], -1)
+
+
+def test_labels_follow_the_pixels():
+    rng = np.random.default_rng(0)
+    points = rng.uniform(16, 23, (BATCH, 2)).astype(np.float32)
+    matrix = augment.similarity(
+        ops.convert_to_tensor(rng.uniform(-3, 3, BATCH).astype(np.float32)),
+        ops.convert_to_tensor(rng.uniform(0.9, 1.3, BATCH).astype(np.float32)),
+        ops.convert_to_tensor(rng.uniform(-2, 2, (BATCH, 2)).astype(np.float32)),
+        ops.convert_to_tensor(rng.random(BATCH) < 0.5),
+        SIZE,
+        SIDE,
+    )
+    warped, inside = augment.warp(ops.convert_to_tensor(spot_pictures(points)), matrix, SIZE)
+    found = centre_of_mass(numpy(warped)[..., 0] / 255)
+    moved = numpy(augment.apply_inverse(matrix, ops.convert_to_tensor(points[:, None])))[:, 0]
+    np.testing.assert_allclose(found, moved, atol=0.35)
+    assert set(np.unique(numpy(inside))) <= {0.0, 1.0}
+
+
+def test_mirror_keeps_rows_and_reverses_columns():
+    picture = np.random.default_rng(0).integers(0, 255, (1, SIDE, SIDE, 5)).astype(np.uint8)
+    zero, one = ops.zeros((1,)), ops.ones((1,))
+    matrix = augment.similarity(zero, one, ops.zeros((1, 2)), ops.ones((1,), "bool"), SIDE, SIDE)
+    warped, _ = augment.warp(ops.convert_to_tensor(picture), matrix, SIDE)
+    np.testing.assert_allclose(numpy(warped), picture[:, :, ::-1], atol=0.6)
+
+
+def test_still_is_the_centred_crop():
+    layer = Augment(SIZE, reach=SIDE / SIZE, crop_factor=1.0)
+    picture = np.random.default_rng(0).integers(0, 255, (2, SIDE, SIDE, 5)).astype(np.uint8)
+    image, covers, drawn = layer(picture, np.zeros((2, SIZE, SIZE, 3), np.uint8))
+    margin = (SIDE - SIZE) // 2
+    middle = picture[:, margin:-margin, margin:-margin] / 255
+    np.testing.assert_allclose(numpy(image), middle[..., :3] - 0.5, atol=2e-3)
+    np.testing.assert_allclose(numpy(covers), middle[..., 3:], atol=2e-3)
+    uv = np.array([[[margin, margin], [0, 0]]] * 2, np.float32)
+    uv_crop, weight = layer.move_keypoints(uv, np.ones((2, 2), bool), drawn, 0.5)
+    np.testing.assert_allclose(numpy(uv_crop)[:, 0], 0, atol=1e-4)
+    np.testing.assert_array_equal(numpy(weight), [[1, 0]] * 2)
+
+
+def test_random_changes_follow_the_seed():
+    picture = np.random.default_rng(0).integers(0, 255, (BATCH, SIDE, SIDE, 5)).astype(np.uint8)
+    background = np.zeros((BATCH, SIZE, SIZE, 3), np.uint8)
+
+    def run(seed, times=1):
+        layer = Augment(SIZE, reach=1.6, seed=seed)
+        return [numpy(layer(picture, background, training=True)[0]) for _ in range(times)]
+
+    one, two = run(1, 2)
+    assert one.shape == (BATCH, SIZE, SIZE, 3) and one.min() >= -0.5 and one.max() <= 0.5
+    np.testing.assert_allclose(one, run(1)[0], atol=1e-6)
+    assert np.abs(one - two).mean() > 0.01 and np.abs(one - run(2)[0]).mean() > 0.01
+
+
+def test_background_replaces_all_but_the_person():
+    layer = Augment(SIZE, reach=1.6, replace=1.0, behind=0, front=0, colour=0, blur=0, noise=0, roll_any=0)
+    picture = np.full((BATCH, SIDE, SIDE, 5), 255, np.uint8)
+    picture[:, :, :, 3] = 0
+    background = np.zeros((BATCH, SIZE, SIZE, 3), np.uint8)
+    image, _, drawn = layer(picture, background, training=True)
+    np.testing.assert_allclose(numpy(image), -0.5, atol=1e-5)
+    assert np.all(numpy(drawn["replace"]) == 1)
+
+
+def test_hidden_keypoints_weigh_less():
+    layer = Augment(SIZE, reach=1.6, front=1.0)
+    drawn = layer.draw(BATCH, SIDE)
+    still = ops.zeros((BATCH,)), ops.ones((BATCH,)), ops.zeros((BATCH, 2)), ops.zeros((BATCH,), "bool")
+    drawn["matrix"] = augment.similarity(*still, SIZE, SIZE)
+    uv = drawn["front"][:, None, :2]  # the middle of what is in front
+    _, weight = layer.move_keypoints(uv, np.ones((BATCH, 1), bool), drawn, 0.25)
+    np.testing.assert_allclose(numpy(weight)[numpy(weight) > 0], 0.25)
+
+
+def test_blur_keeps_the_mean_and_widens():
+    image = np.zeros((1, SIZE, SIZE, 1), np.float32)
+    image[0, 12, 12] = 1
+    out = numpy(augment.blur(ops.convert_to_tensor(image), ops.convert_to_tensor([[1.0, 2.0]])))[0, ..., 0]
+    grid = np.arange(SIZE) - 12
+    assert out.sum() == pytest.approx(1, abs=1e-3)
+    assert (out.sum(0) * grid**2).sum() == pytest.approx(1, rel=0.02)
+    assert (out.sum(1) * grid**2).sum() == pytest.approx(4, rel=0.02)
+
+
+def test_colour_matrix_keeps_grey():
+    matrix = numpy(augment.colour_matrix(ops.ones((1,)), ops.convert_to_tensor([0.5]), ops.ones((1, 3))))[0]
+    np.testing.assert_allclose(np.ones(3) @ matrix, 1, atol=1e-5)
+    assert np.abs(np.array([1.0, 0, 0]) @ matrix - np.array([1, 0, 0])).max() > 0.1
+
+
+def test_config_round_trip():
+    layer = Augment(SIZE, reach=1.5, replace=0.1, seed=4)
+    again = Augment.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()

@@ -1,0 +1,142 @@
+"""Samples of the renderer: labels agree with pixels, the same seed gives the same sample."""
+
+import numpy as np
+import pytest
+
+from hand3d.skeleton import HAND_SLICES, NUM_KEYPOINTS, SIDES
+
+gl = pytest.importorskip("pipelines.render.gl")
+pytest.importorskip("moderngl", reason="moderngl is not installed")
+
+SIZE = 160
+
+
+@pytest.fixture(scope="module")
+def renderer():
+    from pipelines.render.scene import Renderer
+
+    try:
+        return Renderer(SIZE)
+    except gl.GraphicsUnavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def samples(renderer):
+    from pipelines.render.scene import render_sample
+
+    return [render_sample(renderer, seed, "evaluation", SIZE) for seed in range(4)]
+
+
+def test_schema(samples):
+    records = pytest.importorskip("pipelines.records")
+    for number, sample in enumerate(samples):
+        records.check_sample(sample, str(number))
+        assert sample["depth"].dtype == np.float32 and sample["visible"].dtype == bool
+        assert sample["mask"].max() <= 33
+        assert ((sample["depth"] > 0) == (sample["mask"] > 0)).all()
+
+
+def test_projection_agrees_with_uv(samples):
+    for sample in samples:
+        p = sample["xyz"] @ sample["K"].T
+        seen = p[:, 2] > 0.05
+        np.testing.assert_allclose((p[:, :2] / p[:, 2:])[seen], sample["uv"][seen], rtol=1e-4, atol=2e-2)
+
+
+def test_a_rendered_point_lands_on_its_pixel(renderer):
+    """A small triangle around a known point covers the pixel that K says, and no other."""
+    matrix = np.array([[200.0, 0, 81.3], [0, 210.0, 77.9], [0, 0, 1]])
+    raster = renderer.rasteriser
+    for u, v in ((40, 55), (0, 0), (SIZE - 1, SIZE - 1), (120, 3)):
+        centre = np.linalg.inv(matrix) @ [u, v, 1.0] * 0.5
+        spread = 0.5 / 200 * np.array([[-0.7, -0.4, 0], [0.7, -0.4, 0], [0, 0.8, 0]]) * 0.9
+        vertices = centre + spread
+        zeros = np.zeros((3, 4))
+        raster.upload(vertices, zeros[:, :3], zeros[:, :2], zeros[:, :3], zeros, np.arange(3)[None],
+                      np.array([33], np.uint8), np.zeros(1, np.uint8))
+        mask, depth = raster.draw_labels(matrix)
+        assert np.argwhere(mask).tolist() == [[v, u]]
+        assert mask[v, u] == 33 and depth[v, u] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_visible_keypoints_lie_on_their_own_hand(samples):
+    for sample in samples:
+        at = np.rint(sample["uv"]).astype(int)
+        for number in np.flatnonzero(sample["visible"]):
+            part = sample["mask"][at[number, 1], at[number, 0]]
+            side = number // NUM_KEYPOINTS
+            assert 2 + 16 * side <= part <= 17 + 16 * side
+        assert max(sample["visible"][HAND_SLICES[side]].sum() for side in SIDES) >= 9
+
+
+def test_finger_tips_have_the_mask_of_their_finger(samples):
+    """Where a finger tip is seen, the mask has one of that finger's three ids: ids follow side and finger."""
+    right = seen = 0
+    for sample in samples:
+        for side in range(len(SIDES)):
+            for finger in range(5):
+                number = side * NUM_KEYPOINTS + 1 + 4 * finger
+                if sample["visible"][number]:
+                    u, v = np.rint(sample["uv"][number]).astype(int)
+                    first = 2 + 16 * side + 3 * finger
+                    seen += 1
+                    right += first <= sample["mask"][v, u] <= first + 2
+    assert seen >= 8 and right >= 0.75 * seen
+
+
+def test_left_is_left(renderer):
+    """Seen from the front, thumbs up, the person's left hand is on the right of the picture; sides never swap."""
+    from pipelines.render.character import make_character
+    from pipelines.render.scene import CHARACTERS
+
+    hands = make_character(renderer.body, CHARACTERS["evaluation"][0]).hands
+    assert hands[0].pivots[0, 0] > 0 > hands[1].pivots[0, 0]
+
+
+def test_same_seed_same_sample(renderer, samples):
+    from pipelines.render.scene import render_sample
+
+    again = render_sample(renderer, 1, "evaluation", SIZE)
+    for key in ("image", "mask", "uv", "xyz", "visible", "K", "depth"):
+        np.testing.assert_array_equal(again[key], samples[1][key], err_msg=key)
+    assert again["meta"] == samples[1]["meta"]
+    assert not np.array_equal(samples[0]["image"], samples[1]["image"])
+
+
+def test_wrong_arguments(renderer):
+    from pipelines.render.scene import render_sample
+
+    with pytest.raises(ValueError, match="split"):
+        render_sample(renderer, 0, "test", SIZE)
+    with pytest.raises(ValueError, match="size"):
+        render_sample(renderer, 0, "training", SIZE + 1)
+
+
+def test_backgrounds_of_the_splits_are_disjoint(tmp_path):
+    from PIL import Image
+
+    from pipelines.render.backgrounds import find_pictures
+
+    for number in range(40):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+    training, evaluation = (set(find_pictures(tmp_path, split)) for split in ("training", "evaluation"))
+    assert training and evaluation and not training & evaluation
+    with pytest.raises(FileNotFoundError, match="no picture"):
+        find_pictures(tmp_path / "nothing", "training")
+
+
+def test_command_resumes(tmp_path, monkeypatch, renderer):
+    pytest.importorskip("pipelines.records")
+    from pipelines.records import read_info
+    from pipelines.render import __main__ as command
+
+    monkeypatch.setattr(command, "SAMPLES_PER_SHARD", 2)
+    arguments = ["--out", str(tmp_path), "--split", "evaluation", "--count", "3", "--size", "96", "--workers", "1"]
+    assert command.main(arguments) == 0
+    shards = sorted(tmp_path.glob("*.tfrecord"))
+    assert len(shards) == 2 and read_info(tmp_path)["splits"]["evaluation"]["samples"] == 3
+    before, stamp = shards[0].read_bytes(), shards[1].stat().st_mtime_ns
+    shards[0].unlink()
+    assert command.main(arguments) == 0
+    assert shards[0].read_bytes() == before and shards[1].stat().st_mtime_ns == stamp
