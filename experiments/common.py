@@ -119,7 +119,11 @@ def optimizer(recipe):
     """AdamW (Adam without weight decay), with averaged weights if the recipe says so."""
     average = dict(use_ema=True, ema_momentum=recipe.ema) if recipe.ema else {}
     made = keras.optimizers.AdamW(
-        schedule(recipe), weight_decay=recipe.weight_decay, epsilon=1e-8, global_clipnorm=recipe.clip or None, **average
+        schedule(recipe),
+        weight_decay=recipe.weight_decay,
+        epsilon=1e-8,
+        global_clipnorm=recipe.clip or None,
+        **average,
     )
     made.exclude_from_weight_decay(var_names=["bias", "gain", "gamma", "beta"])
     return made
@@ -212,7 +216,12 @@ def train(model, recipe, run, training_data, validation_data, *, monitor, mode, 
         keras.callbacks.TensorBoard(os.path.join(run, "tensorboard"), write_graph=False),
     ]
     model.fit(
-        training_data(recipe.seed + done), validation_data=validation_data, initial_epoch=done, epochs=epochs,
-        steps_per_epoch=recipe.epoch_steps, callbacks=callbacks, verbose=2,
-    )  # fmt: skip
+        training_data(recipe.seed + done),
+        validation_data=validation_data,
+        initial_epoch=done,
+        epochs=epochs,
+        steps_per_epoch=recipe.epoch_steps,
+        callbacks=callbacks,
+        verbose=2,
+    )
     return model

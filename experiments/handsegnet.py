@@ -54,11 +54,30 @@ class Recipe:
 RECIPES = {
     "lite": Recipe(),
     "paper": Recipe(
-        network="handsegnet", cut=320, zooms=False, crop_factor=0.8, batch=8, steps=40_000, epoch_steps=500,
-        schedule="1e-5:20000,1e-6:30000,1e-7", weight_decay=0.0, clip=0.0, ema=0.0, precision="float32",
-        replace=0.0, roll=0.0, roll_any=0.0, mirror=0.0, behind=0.0, front=0.0, blur=0.0, noise=0.0,
-        colour=0.5, scale=(1.0, 1.0), shift=0.1,
-    ),  # fmt: skip
+        network="handsegnet",
+        cut=320,
+        zooms=False,
+        crop_factor=0.8,
+        batch=8,
+        steps=40_000,
+        epoch_steps=500,
+        schedule="1e-5:20000,1e-6:30000,1e-7",
+        weight_decay=0.0,
+        clip=0.0,
+        ema=0.0,
+        precision="float32",
+        replace=0.0,
+        roll=0.0,
+        roll_any=0.0,
+        mirror=0.0,
+        behind=0.0,
+        front=0.0,
+        blur=0.0,
+        noise=0.0,
+        colour=0.5,
+        scale=(1.0, 1.0),
+        shift=0.1,
+    ),
 }
 
 
@@ -70,11 +89,27 @@ def build(recipe, folded=False):
 
 
 def augmentation(recipe):
-    names = ("scale", "shift", "roll", "roll_any", "mirror", "replace", "behind", "front", "colour", "blur", "noise")
+    names = (
+        "scale",
+        "shift",
+        "roll",
+        "roll_any",
+        "mirror",
+        "replace",
+        "behind",
+        "front",
+        "colour",
+        "blur",
+        "noise",
+    )
     return Augment(
-        recipe.crop_size, 1.0, crop_factor=recipe.crop_factor, jit=common.compiler(), seed=recipe.seed,
+        recipe.crop_size,
+        1.0,
+        crop_factor=recipe.crop_factor,
+        jit=common.compiler(),
+        seed=recipe.seed,
         **{name: getattr(recipe, name) for name in names},
-    )  # fmt: skip
+    )
 
 
 def main(argv=None):
@@ -84,19 +119,32 @@ def main(argv=None):
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(recipe.precision)
     sizes = dict(side=recipe.cut, crop_size=recipe.crop_size, batch=recipe.batch, zooms=recipe.zooms)
-    validation = handsegnet_batches(arguments.data, "evaluation", training=False, limit=recipe.validation, **sizes)
+    validation = handsegnet_batches(
+        arguments.data, "evaluation", training=False, limit=recipe.validation, **sizes
+    )
     model = HandSegNetTraining(build(recipe), augmentation(recipe))
 
     def training_data(seed):
         return handsegnet_batches(
-            arguments.data, "training", training=True, seed=seed, limit=recipe.limit or None,
-            backgrounds=arguments.backgrounds, **sizes,
-        )  # fmt: skip
+            arguments.data,
+            "training",
+            training=True,
+            seed=seed,
+            limit=recipe.limit or None,
+            backgrounds=arguments.backgrounds,
+            **sizes,
+        )
 
     common.train(
-        model, recipe, arguments.run, training_data, validation.cache(), monitor="val_iou", mode="max",
+        model,
+        recipe,
+        arguments.run,
+        training_data,
+        validation.cache(),
+        monitor="val_iou",
+        mode="max",
         init=arguments.init,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -46,9 +46,21 @@ class Recipe:
 RECIPES = {
     "lite": Recipe(),
     "paper": Recipe(
-        batch=8, steps=80_000, epoch_steps=1000, schedule="1e-5:60000,1e-6", weight_decay=0.0, clip=0.0, ema=0.0,
-        any_view=0.0, turn=0.0, roll=0.0, scale=(0.83, 1.0), shift=0.08, gross=0.0, proportions=0.0,
-    ),  # fmt: skip
+        batch=8,
+        steps=80_000,
+        epoch_steps=1000,
+        schedule="1e-5:60000,1e-6",
+        weight_decay=0.0,
+        clip=0.0,
+        ema=0.0,
+        any_view=0.0,
+        turn=0.0,
+        roll=0.0,
+        scale=(0.83, 1.0),
+        shift=0.08,
+        gross=0.0,
+        proportions=0.0,
+    ),
 }
 
 
@@ -57,7 +69,18 @@ def build(recipe):
 
 
 def views(recipe):
-    names = ("any_view", "turn", "roll", "off_axis", "scale", "shift", "noise", "gross", "proportions", "seed")
+    names = (
+        "any_view",
+        "turn",
+        "roll",
+        "off_axis",
+        "scale",
+        "shift",
+        "noise",
+        "gross",
+        "proportions",
+        "seed",
+    )
     return Views(**{name: getattr(recipe, name) for name in names})
 
 
@@ -76,9 +99,15 @@ def main(argv=None):
         return lifting_batches(folders, "training", training=True, batch=recipe.batch, seed=seed, limit=limit)
 
     common.train(
-        model, recipe, arguments.run, training_data, validation, monitor="val_epe_mm/root_scale", mode="min",
+        model,
+        recipe,
+        arguments.run,
+        training_data,
+        validation,
+        monitor="val_epe_mm/root_scale",
+        mode="min",
         init=arguments.init,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

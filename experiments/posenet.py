@@ -58,11 +58,31 @@ class Recipe:
 RECIPES = {
     "lite": Recipe(),
     "paper": Recipe(
-        network="posenet", stages=3, crop_size=256, cut=320, batch=8, steps=30_000, epoch_steps=500, loss="paper",
-        schedule="1e-4:10000,1e-5:20000,1e-6", weight_decay=0.0, clip=0.0, ema=0.0, precision="float32",
-        replace=0.0, colour=0.0, roll=0.0, roll_any=0.0, mirror=0.0, behind=0.0, front=0.0, blur=0.0, noise=0.0,
-        scale=(0.8, 1.0), shift=0.1,
-    ),  # fmt: skip
+        network="posenet",
+        stages=3,
+        crop_size=256,
+        cut=320,
+        batch=8,
+        steps=30_000,
+        epoch_steps=500,
+        loss="paper",
+        schedule="1e-4:10000,1e-5:20000,1e-6",
+        weight_decay=0.0,
+        clip=0.0,
+        ema=0.0,
+        precision="float32",
+        replace=0.0,
+        colour=0.0,
+        roll=0.0,
+        roll_any=0.0,
+        mirror=0.0,
+        behind=0.0,
+        front=0.0,
+        blur=0.0,
+        noise=0.0,
+        scale=(0.8, 1.0),
+        shift=0.1,
+    ),
 }
 
 
@@ -74,11 +94,26 @@ def build(recipe, folded=False):
 
 
 def augmentation(recipe):
-    names = ("scale", "shift", "roll", "roll_any", "mirror", "replace", "behind", "front", "colour", "blur", "noise")
+    names = (
+        "scale",
+        "shift",
+        "roll",
+        "roll_any",
+        "mirror",
+        "replace",
+        "behind",
+        "front",
+        "colour",
+        "blur",
+        "noise",
+    )
     return Augment(
-        recipe.crop_size, recipe.reach, jit=common.compiler(), seed=recipe.seed,
+        recipe.crop_size,
+        recipe.reach,
+        jit=common.compiler(),
+        seed=recipe.seed,
         **{name: getattr(recipe, name) for name in names},
-    )  # fmt: skip
+    )
 
 
 def main(argv=None):
@@ -88,22 +123,39 @@ def main(argv=None):
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(recipe.precision)
     sizes = dict(side=recipe.cut, reach=recipe.reach, crop_size=recipe.crop_size, batch=recipe.batch)
-    validation = posenet_batches(arguments.data, "evaluation", training=False, limit=recipe.validation, **sizes)
+    validation = posenet_batches(
+        arguments.data, "evaluation", training=False, limit=recipe.validation, **sizes
+    )
     model = PoseNetTraining(
-        build(recipe), augmentation(recipe), loss=recipe.loss, sigma_cells=recipe.sigma_cells,
-        occluded_weight=recipe.occluded_weight, side_weight=recipe.side_weight,
-    )  # fmt: skip
+        build(recipe),
+        augmentation(recipe),
+        loss=recipe.loss,
+        sigma_cells=recipe.sigma_cells,
+        occluded_weight=recipe.occluded_weight,
+        side_weight=recipe.side_weight,
+    )
 
     def training_data(seed):
         return posenet_batches(
-            arguments.data, "training", training=True, seed=seed, limit=recipe.limit or None,
-            backgrounds=arguments.backgrounds, **sizes,
-        )  # fmt: skip
+            arguments.data,
+            "training",
+            training=True,
+            seed=seed,
+            limit=recipe.limit or None,
+            backgrounds=arguments.backgrounds,
+            **sizes,
+        )
 
     common.train(
-        model, recipe, arguments.run, training_data, validation.cache(), monitor="val_epe_px", mode="min",
+        model,
+        recipe,
+        arguments.run,
+        training_data,
+        validation.cache(),
+        monitor="val_epe_px",
+        mode="min",
         init=arguments.init,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -71,7 +71,9 @@ def warp(picture, matrix, size):
     first = ops.arange(batch, dtype="int32")[:, None, None] * (side - 1) ** 2
     index = first + ops.cast(row, "int32") * (side - 1) + ops.cast(column, "int32")
     near = ops.cast(ops.take(block, index, axis=0), "float32")
-    top_left, top_right, low_left, low_right = (near[..., k * channels : (k + 1) * channels] for k in range(4))
+    top_left, top_right, low_left, low_right = (
+        near[..., k * channels : (k + 1) * channels] for k in range(4)
+    )
     top, low = top_left + (top_right - top_left) * u, low_left + (low_right - low_left) * u
     return top + (low - top) * v, ops.cast(inside, "float32")[..., None]
 
@@ -183,15 +185,42 @@ class Augment(keras.layers.Layer):
     """
 
     def __init__(
-        self, size, reach, *, crop_factor=1.25, scale=(0.75, 1.35), shift=0.15, roll=0.6, roll_any=0.3, mirror=0.5,
-        replace=0.6, behind=0.25, front=0.15, colour=1.0, blur=1.5, noise=0.05, seed=0, jit=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        size,
+        reach,
+        *,
+        crop_factor=1.25,
+        scale=(0.75, 1.35),
+        shift=0.15,
+        roll=0.6,
+        roll_any=0.3,
+        mirror=0.5,
+        replace=0.6,
+        behind=0.25,
+        front=0.15,
+        colour=1.0,
+        blur=1.5,
+        noise=0.05,
+        seed=0,
+        jit=None,
+        **kwargs,
+    ):
         super().__init__(**{"dtype": "float32", "trainable": False} | kwargs)
         self.size, self.reach, self.crop_factor = size, reach, crop_factor
         self.options = dict(
-            scale=tuple(scale), shift=shift, roll=roll, roll_any=roll_any, mirror=mirror, replace=replace,
-            behind=behind, front=front, colour=colour, blur=blur, noise=noise, seed=seed,
-        )  # fmt: skip
+            scale=tuple(scale),
+            shift=shift,
+            roll=roll,
+            roll_any=roll_any,
+            mirror=mirror,
+            replace=replace,
+            behind=behind,
+            front=front,
+            colour=colour,
+            blur=blur,
+            noise=noise,
+            seed=seed,
+        )
         self.random = keras.random.SeedGenerator(seed)
         self.render = jit(render_at(size)) if jit else render_at(size)
 
@@ -270,7 +299,10 @@ class Augment(keras.layers.Layer):
         return {
             "mirror": mirror,
             "matrix": similarity(zero, scale, ops.zeros((batch, 2)), mirror, self.size, source_size),
-            **{name: zero for name in ("replace", "other_offset", "texture_offset", "bend", "offset", "noise")},
+            **{
+                name: zero
+                for name in ("replace", "other_offset", "texture_offset", "bend", "offset", "noise")
+            },
             **{name: unchanged for name in ("other_colour", "texture_colour", "colour")},
             **{name: away for name in ("behind", "front")},
             "grain": ops.zeros((1, self.size, self.size, 3)),

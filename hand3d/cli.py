@@ -13,8 +13,6 @@ from hand3d import __version__
 
 DONE, SOME_FAILED, BAD_ARGUMENTS, INTERRUPTED = 0, 1, 2, 130
 BATCH = 8
-# Enough for the network's canvas and for the picture; larger photographs are reduced while they are read.
-WORKING_SIDE = 1280
 
 
 class UsageError(Exception):
@@ -118,12 +116,12 @@ def _predict_all(estimator, paths, names, failures, arguments, write):
 
 def _predict_batch(estimator, paths, errors):
     """Dict path -> Prediction; images that cannot be loaded go to `errors` instead."""
-    from hand3d.images import ImageError, load_image
+    from hand3d.images import PICTURE_SIDE, ImageError, load_image
 
     images = []
     for path in paths:
         try:
-            images.append(load_image(path, max_side=WORKING_SIDE))
+            images.append(load_image(path, max_side=PICTURE_SIDE))
         except ImageError as error:
             errors[path] = str(error)
     return {prediction.path: prediction for prediction in estimator.predict(images)} if images else {}

@@ -8,14 +8,13 @@ from PIL import Image
 from hand3d import manifest
 from hand3d.graph import full_graph
 from hand3d.hand import Hand, Prediction
-from hand3d.images import LoadedImage, load_image
+from hand3d.images import PICTURE_SIDE, LoadedImage, load_image
 from hand3d.skeleton import SIDES
 from hand3d.tracing import traced
 
 BATCH = 8
 CANVASES = (320, 640)  # sides of the square that an image is fitted into, pixels
 PADDING = 127  # mid-grey, 0 for the networks
-PICTURE_SIDE = 1280  # larger files are reduced to this while they are read
 MIN_SCORE = 0.3
 
 

@@ -15,6 +15,11 @@ from hand3d import skeleton
 
 EPSILON = 1e-12
 MIDDLE_MCP = skeleton.INDEX["middle_mcp"]
+# the kinematic chains joint by joint, all fingers at once, from the base to the tip; the root, itself
+# measured from the origin as the bases are, goes with the first
+_LEVELS = [list(level) for level in zip(*(chain[::-1] for chain in skeleton.CHAINS.values()), strict=True)]
+_LEVELS[0].insert(0, skeleton.ROOT)
+_FROM_LEVELS = [sum(_LEVELS, []).index(keypoint) for keypoint in range(skeleton.NUM_KEYPOINTS)]
 
 
 def project(xyz_camera, K):
@@ -172,42 +177,38 @@ def local_bones(xyz):
         (..., 21, 3) float32: length in the unit of xyz, angles in radians.
     """
     xyz = _float(xyz)
-    local = [None] * skeleton.NUM_KEYPOINTS
-    frames = [None] * skeleton.NUM_KEYPOINTS
-    for keypoint in skeleton.TOPOLOGICAL_ORDER:
-        parent = _chain_parent(keypoint)
-        bone = xyz[..., keypoint, :]
-        if parent is not None:
-            bone = bone - xyz[..., parent, :]
-            bone = ops.sum(frames[parent] * bone[..., None, :], axis=-1)
+    local, origin, frame = [], 0.0, None
+    for level in _LEVELS:
+        point = ops.take(xyz, level, axis=-2)
+        bone = point - origin
+        if frame is not None:
+            bone = ops.sum(frame * bone[..., None, :], axis=-1)
         x, y, z = bone[..., 0], bone[..., 1], bone[..., 2]
         angle_y = _atan2(x, z)
         angle_x = _atan2(-y, ops.sqrt(ops.square(x) + ops.square(z) + EPSILON))
-        local[keypoint] = ops.stack([_length(bone), angle_x, angle_y], axis=-1)
+        local.append(ops.stack([_length(bone), angle_x, angle_y], axis=-1))
         turn = ops.swapaxes(_turn(angle_x, angle_y), -1, -2)
-        frames[keypoint] = turn if parent is None else ops.matmul(turn, frames[parent])
-    return ops.stack(local, axis=-2)
+        frame = turn if frame is None else ops.matmul(turn, frame)
+        if len(level) > len(skeleton.BASES):  # nothing hangs on the root's frame
+            point, frame = point[..., 1:, :], frame[..., 1:, :, :]
+        origin = point
+    return ops.take(ops.concatenate(local, axis=-2), _FROM_LEVELS, axis=-2)
 
 
 def from_local_bones(local):
     """Inverse of `local_bones`: forward kinematics, (..., 21, 3) -> xyz (..., 21, 3) float32."""
     local = _float(local)
-    xyz = [None] * skeleton.NUM_KEYPOINTS
-    frames = [None] * skeleton.NUM_KEYPOINTS  # columns are the frame's axes
-    for keypoint in skeleton.TOPOLOGICAL_ORDER:
-        parent = _chain_parent(keypoint)
-        frame = _turn(local[..., keypoint, 1], local[..., keypoint, 2])
-        if parent is not None:
-            frame = ops.matmul(frames[parent], frame)
-        frames[keypoint] = frame
-        bone = frame[..., :, 2] * local[..., keypoint, :1]
-        xyz[keypoint] = bone if parent is None else xyz[parent] + bone
-    return ops.stack(xyz, axis=-2)
-
-
-def _chain_parent(keypoint):
-    """The keypoint whose frame a bone is measured in; None for the origin."""
-    return None if keypoint == skeleton.ROOT or keypoint in skeleton.BASES else skeleton.PARENTS[keypoint]
+    xyz, origin, frame = [], 0.0, None  # the frame's columns are its axes
+    for level in _LEVELS:
+        bones = ops.take(local, level, axis=-2)
+        turn = _turn(bones[..., 1], bones[..., 2])
+        frame = turn if frame is None else ops.matmul(frame, turn)
+        point = origin + frame[..., :, 2] * bones[..., :1]
+        xyz.append(point)
+        if len(level) > len(skeleton.BASES):
+            point, frame = point[..., 1:, :], frame[..., 1:, :, :]
+        origin = point
+    return ops.take(ops.concatenate(xyz, axis=-2), _FROM_LEVELS, axis=-2)
 
 
 def _turn(angle_x, angle_y):

@@ -19,6 +19,7 @@ EXTENSIONS = (
     ".jpg .jpeg .jpe .jfif .mpo .png .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .jp2 .avif .tga .ico"
 ).split()
 MAX_PIXELS = 2**28  # 268 megapixels: above the 200 of a telephone, below what exhausts 4 GB of memory
+PICTURE_SIDE = 1280  # enough for the networks and a picture: the estimator reduces larger files to this
 
 _ORIENTATION_TAG = 0x0112
 _ORIENTATIONS = {

@@ -26,6 +26,7 @@ class _Training(keras.Model):
         super().__init__(dtype="float32", autocast=False, **kwargs)
         self.network = network
         self.means = {name: keras.metrics.Mean(name=name) for name in metric_names}
+        self.built = True  # the network comes built, so weights load before the first batch
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Means over the batches of what `measure` returns: {name: value or (value, weight)}."""
@@ -56,7 +57,15 @@ class PoseNetTraining(_Training):
     """
 
     def __init__(
-        self, network, augment, *, loss="position", sigma_cells=1.0, occluded_weight=0.5, side_weight=0.2, **kwargs
+        self,
+        network,
+        augment,
+        *,
+        loss="position",
+        sigma_cells=1.0,
+        occluded_weight=0.5,
+        side_weight=0.2,
+        **kwargs,
     ):
         if loss not in ("position", "paper"):
             raise ValueError(f'loss: "position" or "paper" expected, got {loss!r}')
@@ -66,10 +75,18 @@ class PoseNetTraining(_Training):
 
     def call(self, batch, training=False):
         image, _, drawn = self.augment(batch["picture"], batch["background"], training=training)
-        uv_crop, weight = self.augment.move_keypoints(batch["uv"], batch["visible"], drawn, self.occluded_weight)
+        uv_crop, weight = self.augment.move_keypoints(
+            batch["uv"], batch["visible"], drawn, self.occluded_weight
+        )
         score_maps, side = score_maps_and_side(self.network(image, training=training))
         side_true = ops.where(drawn["mirror"], 1 - batch["side"], batch["side"])
-        return {"score_maps": score_maps, "side": side, "uv": uv_crop, "weight": weight, "side_true": side_true}
+        return {
+            "score_maps": score_maps,
+            "side": side,
+            "uv": uv_crop,
+            "weight": weight,
+            "side_true": side_true,
+        }
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         maps, crop_size = y_pred["score_maps"], self.augment.size
@@ -85,7 +102,9 @@ class PoseNetTraining(_Training):
             total = sum(stages) / len(stages)
         if y_pred["side"] is not None:
             logits = ops.cast(y_pred["side"], "float32")
-            wrong = keras.losses.sparse_categorical_crossentropy(y_pred["side_true"], logits, from_logits=True)
+            wrong = keras.losses.sparse_categorical_crossentropy(
+                y_pred["side_true"], logits, from_logits=True
+            )
             total = total + self.side_weight * ops.mean(wrong)
         return total
 

@@ -34,15 +34,39 @@ class Views(keras.layers.Layer):
     """
 
     def __init__(
-        self, *, map_size=32, crop_size=256, any_view=0.5, turn=0.4, roll=0.6, distance=(0.25, 1.5), off_axis=0.2,
-        scale=(0.8, 1.3), shift=0.12, noise=2.5, gross=0.02, proportions=0.05, seed=0, **kwargs,
-    ):  # fmt: skip
+        self,
+        *,
+        map_size=32,
+        crop_size=256,
+        any_view=0.5,
+        turn=0.4,
+        roll=0.6,
+        distance=(0.25, 1.5),
+        off_axis=0.2,
+        scale=(0.8, 1.3),
+        shift=0.12,
+        noise=2.5,
+        gross=0.02,
+        proportions=0.05,
+        seed=0,
+        **kwargs,
+    ):
         super().__init__(**{"dtype": "float32", "trainable": False} | kwargs)
         self.options = dict(
-            map_size=map_size, crop_size=crop_size, any_view=any_view, turn=turn, roll=roll,
-            distance=tuple(distance), off_axis=off_axis, scale=tuple(scale), shift=shift, noise=noise, gross=gross,
-            proportions=proportions, seed=seed,
-        )  # fmt: skip
+            map_size=map_size,
+            crop_size=crop_size,
+            any_view=any_view,
+            turn=turn,
+            roll=roll,
+            distance=tuple(distance),
+            off_axis=off_axis,
+            scale=tuple(scale),
+            shift=shift,
+            noise=noise,
+            gross=gross,
+            proportions=proportions,
+            seed=seed,
+        )
         self.random = keras.random.SeedGenerator(seed)
 
     def get_config(self):
@@ -61,8 +85,12 @@ class Views(keras.layers.Layer):
         uv_crop, confidence = self._detect(xyz, visible, training)
         maps = scoremaps.encode(uv_crop, confidence, wanted["map_size"], wanted["crop_size"])
         return {
-            "score_maps": maps, "xyz_camera": xyz, "side": side, "uv_crop": uv_crop, "confidence": confidence
-        }  # fmt: skip
+            "score_maps": maps,
+            "xyz_camera": xyz,
+            "side": side,
+            "uv_crop": uv_crop,
+            "confidence": confidence,
+        }
 
     def _uniform(self, low, high, *shape):
         return keras.random.uniform(shape, low, high, seed=self.random)
@@ -82,7 +110,9 @@ class Views(keras.layers.Layer):
         stretch = ops.exp(self._normal(wanted["proportions"], batch, NUM_KEYPOINTS, 1))
         relative = geometry.from_local_bones(ops.concatenate([bones[..., :1] * stretch, bones[..., 1:]], -1))
         # the rendered view is relative to the ray through the palm; so are the turns
-        small = ops.concatenate([self._normal(wanted["turn"], batch, 2), self._normal(wanted["roll"], batch, 1)], -1)
+        small = ops.concatenate(
+            [self._normal(wanted["turn"], batch, 2), self._normal(wanted["roll"], batch, 1)], -1
+        )
         turn = ops.where(
             (self._uniform(0, 1, batch) < wanted["any_view"])[:, None, None],
             random_rotation(self._normal(1.0, batch, 4)),
@@ -126,12 +156,15 @@ class Views(keras.layers.Layer):
         unsure = self._uniform(0.2, 0.9, *shape)
         confidence = certain + (unsure - certain) * ops.maximum(hidden, gross[..., 0])
         uv_crop = ops.clip(uv_crop, -0.1 * size, 1.1 * size)
-        return uv_crop, confidence * (inside + 0.5 * (1 - inside) * ops.cast(self._uniform(0, 1, *shape) < 0.5, "float32"))
+        return uv_crop, confidence * (
+            inside + 0.5 * (1 - inside) * ops.cast(self._uniform(0, 1, *shape) < 0.5, "float32")
+        )
 
 
 def random_rotation(normals):
     """(B, 4) normal numbers -> (B, 3, 3), uniform over all rotations (normalised quaternions)."""
-    w, x, y, z = ops.moveaxis(normals / ops.sqrt(ops.sum(ops.square(normals), -1, keepdims=True) + 1e-12), -1, 0)
+    unit = normals / ops.sqrt(ops.sum(ops.square(normals), -1, keepdims=True) + 1e-12)
+    w, x, y, z = (unit[:, k] for k in range(4))
     rows = (
         (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
         (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),

@@ -17,9 +17,22 @@ AUTOTUNE = tf.data.AUTOTUNE
 
 
 def posenet_batches(
-    directory, split, *, batch, training, side=160, reach=1.6, crop_size=128, seed=0, limit=None,
-    min_visible=9, min_box=30, backgrounds=None, background_count=1500, check=True,
-):  # fmt: skip
+    directory,
+    split,
+    *,
+    batch,
+    training,
+    side=160,
+    reach=1.6,
+    crop_size=128,
+    seed=0,
+    limit=None,
+    min_visible=9,
+    min_box=30,
+    backgrounds=None,
+    background_count=1500,
+    check=True,
+):
     """Hands cut out with room to turn, for PoseNet.
 
     directory, split: of the records.  batch: examples.  training: shuffle and repeat for ever, or once in order.
@@ -39,7 +52,9 @@ def posenet_batches(
             enough = tf.reduce_sum(tf.cast(example["visible"], tf.int32)) >= min_visible
             example["keep"] = enough & (example["cut"][2] >= min_box)
             example["cut"] *= (1, 1, reach)
-        return tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(lambda *parts: tf.stack(parts), *examples))
+        return tf.data.Dataset.from_tensor_slices(
+            tf.nest.map_structure(lambda *parts: tf.stack(parts), *examples)
+        )
 
     def cut(example):
         picture = cut_square(example["image"], example["covers"], example["cut"], side)
@@ -55,9 +70,21 @@ def posenet_batches(
 
 
 def handsegnet_batches(
-    directory, split, *, batch, training, side=256, crop_size=256, zooms=True, seed=0, limit=None,
-    min_box=30, backgrounds=None, background_count=1500, check=True,
-):  # fmt: skip
+    directory,
+    split,
+    *,
+    batch,
+    training,
+    side=256,
+    crop_size=256,
+    zooms=True,
+    seed=0,
+    limit=None,
+    min_box=30,
+    backgrounds=None,
+    background_count=1500,
+    check=True,
+):
     """Whole images and, with `zooms`, the surroundings of each hand at 1.4 to 4 times its box, for HandSegNet.
 
     Arguments as of `posenet_batches`; the zoom depends on the sample's name only, so it is the same every time.
@@ -175,7 +202,9 @@ def _hand(sample, number):
     labelled = tf.reduce_all(sample["present"][part])
     cut = tf.where(labelled & tf.reduce_any(mine), cut, tf.zeros(3))
     visible = sample["visible"][part]
-    visible = tf.concat([visible[ROOT : ROOT + 1] | visible[None, INDEX["middle_mcp"]], visible[ROOT + 1 :]], 0)
+    visible = tf.concat(
+        [visible[ROOT : ROOT + 1] | visible[None, INDEX["middle_mcp"]], visible[ROOT + 1 :]], 0
+    )
     return {
         "image": sample["image"],
         "covers": tf.concat([ids > 0, mine], -1),
@@ -213,4 +242,3 @@ def _batches(data, batch, training, seed, limit, split, crop_size, backgrounds, 
 
 def _no_background(picture, size):
     return tf.zeros((tf.shape(picture)[0], size, size, 3), tf.uint8)
-

@@ -136,7 +136,10 @@ def write_shard(path, samples, *, image_format="jpeg"):
     stem = os.path.basename(os.fspath(path)).removesuffix(".tfrecord")
     return write_tfrecord(
         path,
-        (sample_to_example(sample, f"{stem}/{number:05d}", image_format) for number, sample in enumerate(samples)),
+        (
+            sample_to_example(sample, f"{stem}/{number:05d}", image_format)
+            for number, sample in enumerate(samples)
+        ),
     )
 
 
@@ -189,7 +192,9 @@ def read_info(directory):
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not JSON ({error}); write the records again") from None
     if info.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(f"{path}: schema_version {info.get('schema_version')}, this code reads {SCHEMA_VERSION}")
+        raise ValueError(
+            f"{path}: schema_version {info.get('schema_version')}, this code reads {SCHEMA_VERSION}"
+        )
     return info
 
 

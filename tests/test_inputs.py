@@ -30,7 +30,9 @@ def test_cut_square_keeps_the_pixel_rule():
 
 
 def test_posenet_batches(folder):
-    batches = list(inputs.posenet_batches(folder, "evaluation", batch=4, training=False, side=96, crop_size=64))
+    batches = list(
+        inputs.posenet_batches(folder, "evaluation", batch=4, training=False, side=96, crop_size=64)
+    )
     assert batches[0]["picture"].shape == (4, 96, 96, 5) and batches[0]["picture"].dtype == tf.uint8
     assert batches[0]["background"].shape == (4, 64, 64, 3)
     uv = np.concatenate([batch["uv"] for batch in batches])
@@ -55,7 +57,15 @@ def test_posenet_batches(folder):
 def test_training_batches_repeat_and_follow_the_seed(folder):
     def first(seed):
         data = inputs.posenet_batches(
-            folder, "training", batch=8, training=True, side=32, crop_size=16, limit=10, seed=seed, background_count=8
+            folder,
+            "training",
+            batch=8,
+            training=True,
+            side=32,
+            crop_size=16,
+            limit=10,
+            seed=seed,
+            background_count=8,
         )
         return [batch["picture"].numpy() for batch in data.take(3)]
 
@@ -65,7 +75,9 @@ def test_training_batches_repeat_and_follow_the_seed(folder):
 
 
 def test_handsegnet_batches(folder):
-    (batch,) = inputs.handsegnet_batches(folder, "evaluation", batch=64, training=False, side=64, crop_size=64)
+    (batch,) = inputs.handsegnet_batches(
+        folder, "evaluation", batch=64, training=False, side=64, crop_size=64
+    )
     assert 6 < batch["picture"].shape[0] <= 18
     whole = inputs.handsegnet_batches(folder, "evaluation", batch=64, training=False, side=64, zooms=False)
     (whole,) = whole

@@ -18,7 +18,12 @@ def folder(tmp_path_factory):
 
 
 def test_example_equals_tensorflows():
-    features = {"bytes": b"\x00abc", "floats": np.array([[1.5, -2]], np.float32), "ints": [3, -4], "flags": [True]}
+    features = {
+        "bytes": b"\x00abc",
+        "floats": np.array([[1.5, -2]], np.float32),
+        "ints": [3, -4],
+        "flags": [True],
+    }
     example = tf.train.Example.FromString(tfrecord_io.encode_example(features)).features.feature
     assert example["bytes"].bytes_list.value[0] == b"\x00abc"
     assert list(example["floats"].float_list.value) == [1.5, -2]
@@ -68,7 +73,9 @@ def test_shuffle_depends_on_seed_and_pass(folder):
     def order(dataset):
         return [bytes(sample["id"]) for sample in dataset.as_numpy_iterator()]
 
-    first, again, other = (records.read_records(folder, "training", shuffle=True, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (
+        records.read_records(folder, "training", shuffle=True, seed=seed) for seed in (1, 1, 2)
+    )
     one = order(first)
     assert one == order(again) != order(other)
     assert one != order(first) and sorted(one) == sorted(order(first))

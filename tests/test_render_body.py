@@ -75,7 +75,9 @@ def test_hands_at_rest(body):
         assert rig.side == side
         # the left hand is at +x; frames are rotations; the palm looks away from the back of the hand
         assert (rig.pivots[0, 0] > 0) == (side == 0)
-        np.testing.assert_allclose(rig.frames @ rig.frames.transpose(0, 2, 1), np.tile(np.eye(3), (20, 1, 1)), atol=1e-9)
+        np.testing.assert_allclose(
+            rig.frames @ rig.frames.transpose(0, 2, 1), np.tile(np.eye(3), (20, 1, 1)), atol=1e-9
+        )
         local = (rig.tips - rig.pivots[0]) @ rig.frames[0]
         assert (local[1:, 1] > 0).all() and local[0, 2] < -0.01  # thumb in front of the palm
         across = local[4, 0] - local[1, 0]  # index to little: x on a right hand, -x on a left one

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hand3d import skeleton
-from pipelines.render import actions, hand_pose, posing
+from pipelines.render import actions, hand_pose, hand_solver, posing
 from pipelines.render.body import load_body
 from pipelines.render.character import make_character
 
@@ -49,14 +49,18 @@ def test_every_action_gives_a_finite_body(person, poses):
 
 def test_bones_keep_their_lengths(poses):
     bones = np.array(skeleton.BONES)
-    lengths = [[np.linalg.norm(h[bones[:, 0]] - h[bones[:, 1]], axis=1) for h in hands(p)] for p in poses.values()]
+    lengths = [
+        [np.linalg.norm(h[bones[:, 0]] - h[bones[:, 1]], axis=1) for h in hands(p)] for p in poses.values()
+    ]
     assert np.ptp(np.array(lengths), axis=0).max() < 1e-5
 
 
 def test_angles_stay_inside_the_limits(poses):
     for posed in poses.values():
         angles = posed.info["angles"]
-        assert (angles >= hand_pose.LIMITS[:, 0] - 1e-9).all() and (angles <= hand_pose.LIMITS[:, 1] + 1e-9).all()
+        assert (angles >= hand_pose.LIMITS[:, 0] - 1e-9).all() and (
+            angles <= hand_pose.LIMITS[:, 1] + 1e-9
+        ).all()
     with pytest.raises(ValueError, match="action"):
         actions.sample_hand(np.random.default_rng(0), "no such action")
 
@@ -85,7 +89,7 @@ def test_part_ids_fit_the_keypoints(poses):
 
 
 def test_thumb_is_on_its_own_side(poses):
-    """Palm normal from wrist, index and little knuckles points to the palm; the bent fingers are on that side."""
+    """Fingers bend to the palm's side of wrist, index and little knuckles; the thumb is at the index."""
     posed = poses["fist"]
     for side, hand in enumerate(hands(posed)):
         index, little, wrist = (hand[skeleton.INDEX[k]] for k in ("index_mcp", "little_mcp", "root"))
@@ -115,7 +119,7 @@ def test_fingers_do_not_pass_through_one_another(person):
     for seed in range(12):
         rng = np.random.default_rng(seed)
         posed = posing.pose_person(person, actions.sample_action(rng, "training"), "fist", rng)
-        depth = hand_pose.penetration(chain, hand_pose.forward(chain, posed.info["angles"]))[0]
+        depth = hand_solver.penetration(chain, hand_pose.forward(chain, posed.info["angles"]))[0]
         depths.append(depth.max())
     assert np.median(depths) < 0.006 and np.quantile(depths, 0.9) < 0.012
 
@@ -124,7 +128,7 @@ def test_pinch_touches(person):
     chain = hand_pose.make_chain(person.hands)
     wanted = np.tile(actions.pose_angles("ok"), (2, 1))
     contacts = [[actions.CONTACTS["index"]]] * 2
-    kinematics = hand_pose.forward(chain, hand_pose.solve(chain, wanted, contacts))
+    kinematics = hand_pose.forward(chain, hand_solver.solve(chain, wanted, contacts))
     gap = np.linalg.norm(kinematics.joints[:, 0, 3] - kinematics.joints[:, 1, 3], axis=-1)
     assert (gap < 0.03).all()
 

@@ -53,8 +53,16 @@ def test_a_rendered_point_lands_on_its_pixel(renderer):
         spread = 0.5 / 200 * np.array([[-0.7, -0.4, 0], [0.7, -0.4, 0], [0, 0.8, 0]]) * 0.9
         vertices = centre + spread
         zeros = np.zeros((3, 4))
-        raster.upload(vertices, zeros[:, :3], zeros[:, :2], zeros[:, :3], zeros, np.arange(3)[None],
-                      np.array([33], np.uint8), np.zeros(1, np.uint8))
+        raster.upload(
+            vertices,
+            zeros[:, :3],
+            zeros[:, :2],
+            zeros[:, :3],
+            zeros,
+            np.arange(3)[None],
+            np.array([33], np.uint8),
+            np.zeros(1, np.uint8),
+        )
         mask, depth = raster.draw_labels(matrix)
         assert np.argwhere(mask).tolist() == [[v, u]]
         assert mask[v, u] == 33 and depth[v, u] == pytest.approx(0.5, abs=1e-4)
@@ -86,12 +94,15 @@ def test_finger_tips_have_the_mask_of_their_finger(samples):
 
 
 def test_left_is_left(renderer):
-    """Seen from the front, thumbs up, the person's left hand is on the right of the picture; sides never swap."""
+    """Seen from the front, the person's left hand is on the right side of the picture."""
+    from pipelines.render.camera import WORLD_TO_DOWN
     from pipelines.render.character import make_character
     from pipelines.render.scene import CHARACTERS
 
     hands = make_character(renderer.body, CHARACTERS["evaluation"][0]).hands
-    assert hands[0].pivots[0, 0] > 0 > hands[1].pivots[0, 0]
+    left, right = (WORLD_TO_DOWN @ hand.pivots[0] for hand in hands)  # a camera on the z axis
+    assert left[0] > 0 > right[0]
+    assert np.linalg.det(WORLD_TO_DOWN) == 1  # no mirror
 
 
 def test_same_seed_same_sample(renderer, samples):
@@ -130,13 +141,25 @@ def test_command_resumes(tmp_path, monkeypatch, renderer):
     pytest.importorskip("pipelines.records")
     from pipelines.records import read_info
     from pipelines.render import __main__ as command
+    from pipelines.render import shards as writer
 
-    monkeypatch.setattr(command, "SAMPLES_PER_SHARD", 2)
-    arguments = ["--out", str(tmp_path), "--split", "evaluation", "--count", "3", "--size", "96", "--workers", "1"]
+    monkeypatch.setattr(writer, "SAMPLES_PER_SHARD", 2)
+    arguments = [
+        "--out",
+        str(tmp_path),
+        "--split",
+        "evaluation",
+        "--count",
+        "3",
+        "--size",
+        "96",
+        "--workers",
+        "1",
+    ]
     assert command.main(arguments) == 0
-    shards = sorted(tmp_path.glob("*.tfrecord"))
-    assert len(shards) == 2 and read_info(tmp_path)["splits"]["evaluation"]["samples"] == 3
-    before, stamp = shards[0].read_bytes(), shards[1].stat().st_mtime_ns
-    shards[0].unlink()
+    files = sorted(tmp_path.glob("*.tfrecord"))
+    assert len(files) == 2 and read_info(tmp_path)["splits"]["evaluation"]["samples"] == 3
+    before, stamp = files[0].read_bytes(), files[1].stat().st_mtime_ns
+    files[0].unlink()
     assert command.main(arguments) == 0
-    assert shards[0].read_bytes() == before and shards[1].stat().st_mtime_ns == stamp
+    assert files[0].read_bytes() == before and files[1].stat().st_mtime_ns == stamp

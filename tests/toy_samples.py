@@ -57,6 +57,8 @@ def write_toy_records(directory, splits=(("training", 12), ("evaluation", 6)), s
         counts = {}
         for number, part in enumerate(np.array_split(seeds, shards)):
             name = records.shard_name(split, number, shards)
-            counts[name] = records.write_shard(directory / name, (toy_sample(int(seed), size) for seed in part))
+            counts[name] = records.write_shard(
+                directory / name, (toy_sample(int(seed), size) for seed in part)
+            )
         records.write_info(directory, split, counts, licence="CC0-1.0", generator={"program": "toy_samples"})
     return str(directory)

@@ -2,115 +2,29 @@
 
     python -m pipelines.render --out DIR --split both --count 20000 --seed 0 --backgrounds PHOTOS
 
-Sample i of a split depends on --seed, the split and i alone: the number of workers changes nothing.  Shards that are
-there already are kept, so the same command goes on where it stopped.  About 0.1 to 0.2 s a sample and core.
+Sample i of a split depends on --seed, the split and i alone: the number of workers changes nothing.
+Shards that are there already are kept, so the same command goes on where it stopped.
+About 0.2 to 0.3 s of one core a sample.
 """
 
 import argparse
-import multiprocessing
 import os
 import sys
-import time
 
-SAMPLES_PER_SHARD = 250
-EVALUATION_SHARE = 16  # --split both renders one evaluation sample for so many training samples
-SEED_STRIDE = 10_000_000
-LICENCE = "CC0-1.0 geometry (MakeHuman); the background photographs keep their own licences"
-
-_worker = {}
-
-
-def plan(out, split, count, seed):
-    """The shards of a split: list of (path, split, seeds)."""
-    from pipelines.records import shard_name
-
-    shards = -(-count // SAMPLES_PER_SHARD)
-    jobs = []
-    for number in range(shards):
-        low = number * SAMPLES_PER_SHARD
-        seeds = [seed * SEED_STRIDE + i for i in range(low, min(low + SAMPLES_PER_SHARD, count))]
-        jobs.append((os.path.join(out, shard_name(split, number, shards)), split, seeds))
-    return jobs
-
-
-def start_worker(size, backgrounds, done):
-    from pipelines.render.scene import Renderer
-
-    _worker.update(renderer=Renderer(size, backgrounds), size=size, done=done)
-
-
-def render_shard(job):
-    """Render one shard and write it; returns its path and its number of samples."""
-    from pipelines.records import write_shard
-    from pipelines.render.scene import render_sample
-
-    path, split, seeds = job
-
-    def samples():
-        for seed in seeds:
-            yield render_sample(_worker["renderer"], seed, split, _worker["size"])
-            with _worker["done"].get_lock():
-                _worker["done"].value += 1
-
-    return path, write_shard(path, samples())
-
-
-def progress(done, total, started):
-    rate = done / max(time.time() - started, 1e-6)
-    left = (total - done) / rate if rate else float("inf")
-    return f"{done}/{total} samples, {rate:.1f} samples/s, {left / 60:.0f} min left"
-
-
-def run(arguments):
-    from pipelines.records import write_info
-    from pipelines.render.gl import create_context
-
-    create_context().release()  # fail early, with a clear message
-    os.makedirs(arguments.out, exist_ok=True)
-    counts = {arguments.split: arguments.count}
-    if arguments.split == "both":
-        counts = {"training": arguments.count, "evaluation": max(1, arguments.count // EVALUATION_SHARE)}
-    generator = {"program": "pipelines.render", "seed": arguments.seed, "size": arguments.size,
-                 "backgrounds": bool(arguments.backgrounds)}
-    plans = {split: plan(arguments.out, split, count, arguments.seed) for split, count in counts.items()}
-    written = {split: {} for split in plans}
-
-    def note(split, path, number):
-        written[split][os.path.basename(path)] = number
-        write_info(arguments.out, split, written[split], licence=LICENCE, generator=generator)
-
-    jobs = []
-    for path, split, seeds in (job for split in reversed(plans) for job in plans[split]):
-        if os.path.exists(path):
-            note(split, path, len(seeds))
-        else:
-            jobs.append((path, split, seeds))
-    total = sum(len(seeds) for _, _, seeds in jobs)
-    if not jobs:
-        print("every shard is there already")
-        return
-    context = multiprocessing.get_context("spawn")
-    done = context.Value("q", 0)
-    started, shown = time.time(), 0.0
-    with context.Pool(arguments.workers, start_worker, (arguments.size, arguments.backgrounds, done)) as pool:
-        results = {job[0]: (job[1], pool.apply_async(render_shard, (job,))) for job in jobs}
-        while results:
-            time.sleep(0.2)
-            for path in [path for path, (_, result) in results.items() if result.ready()]:
-                split, result = results.pop(path)
-                note(split, *result.get())
-            if time.time() - shown > (2 if sys.stdout.isatty() else 30):
-                shown = time.time()
-                print(progress(done.value, total, started), end="\r" if sys.stdout.isatty() else "\n", flush=True)
-    print(progress(done.value, total, started))
+from pipelines.render.shards import SEED_STRIDE, run
 
 
 def parse(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m pipelines.render", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.render",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--out", required=True, help="folder of the shards")
     parser.add_argument("--split", choices=("training", "evaluation", "both"), default="both")
-    parser.add_argument("--count", type=int, required=True, help="samples; with --split both, of the training split")
+    parser.add_argument(
+        "--count", type=int, required=True, help="samples; with --split both, of the training split"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=320, help="pixels of the square pictures")
     parser.add_argument("--workers", type=int, default=2, help="processes")

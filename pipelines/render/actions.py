@@ -1,25 +1,46 @@
 """The named actions as data: 31 to train, 8 to evaluate, as many as RHD has.
 
-A pose names the state of every finger, thumb first, then options.  An action is a sequence of poses that a hand
-goes through.  Angles are degrees here, in the order of `hand_pose.FINGER_ANGLES` and `THUMB_ANGLES`.
+A pose names the state of every finger, thumb first, then options.  An action is a sequence of poses that a
+hand goes through.  Angles are degrees here, in the order of `hand_pose.FINGER_ANGLES` and `THUMB_ANGLES`.
 """
 
 import numpy as np
 
-from pipelines.render.hand_pose import ANGLES, PAD
+from pipelines.render.hand_pose import ANGLES
+from pipelines.render.hand_solver import PAD
 
 # finger: mcp_flex, pip_flex, dip_flex
 FINGER_STATES = {
-    "up": (2, 6, 4), "back": (-14, 2, 2), "loose": (18, 28, 16), "half": (38, 55, 30), "claw": (5, 68, 45),
-    "hook": (8, 92, 62), "bent": (72, 12, 8), "round": (38, 42, 26), "wide": (18, 38, 22), "grip": (62, 82, 45),
-    "fold": (87, 107, 74), "tuck": (76, 110, 70), "pinch": (48, 52, 28), "beak": (58, 28, 12), "lean": (30, 10, 6),
+    "up": (2, 6, 4),
+    "back": (-14, 2, 2),
+    "loose": (18, 28, 16),
+    "easy": (28, 40, 22),
+    "half": (38, 55, 30),
+    "claw": (5, 68, 45),
+    "hook": (8, 92, 62),
+    "bent": (72, 12, 8),
+    "round": (38, 42, 26),
+    "wide": (18, 38, 22),
+    "grip": (62, 82, 45),
+    "fold": (87, 107, 74),
+    "tuck": (76, 110, 70),
+    "pinch": (48, 52, 28),
+    "beak": (58, 28, 12),
+    "lean": (30, 10, 6),
 }
 # thumb: cmc_flex, cmc_abd, cmc_rot, mcp_flex, mcp_abd, ip_flex
 THUMB_STATES = {
-    "up": (-20, -12, 0, 2, 4, -8), "out": (-14, -22, 0, 6, 4, 0), "side": (16, -28, 0, 8, 0, 2),
-    "loose": (6, 0, 6, 14, 0, 16), "across": (32, 20, 20, 40, 0, 46), "over": (30, 18, 18, 34, 0, 36),
-    "oppose": (26, 16, 26, 18, 0, 22), "round": (8, 18, 16, 12, 0, 22), "key": (24, -14, 6, 22, 0, 20),
-    "wrap": (22, 30, 20, 22, 0, 24), "palm": (40, 4, 22, 34, 0, 30),
+    "up": (-20, -12, 0, 2, 4, -8),
+    "out": (-14, -22, 0, 6, 4, 0),
+    "side": (16, -28, 0, 8, 0, 2),
+    "loose": (6, 0, 6, 14, 0, 16),
+    "across": (32, 20, 20, 40, 0, 46),
+    "over": (30, 18, 18, 34, 0, 36),
+    "oppose": (26, 16, 26, 18, 0, 22),
+    "round": (8, 18, 16, 12, 0, 22),
+    "key": (24, -14, 6, 22, 0, 20),
+    "wrap": (22, 30, 20, 22, 0, 24),
+    "palm": (40, 4, 22, 34, 0, 30),
 }
 SPREAD = np.array([1.0, 0.25, -0.6, -1.5])  # abduction of the fingers per degree of spread
 
@@ -39,14 +60,24 @@ def _tip(finger, weight=1.0):
 
 
 CONTACTS = {
-    "index": _tip(1), "middle": _tip(2), "ring": _tip(3), "little": _tip(4),
-    "on_index": _touch(*_BACK_INDEX), "on_middle": _touch(*_BACK_MIDDLE), "on_ring": _touch(*_BACK_RING),
+    "index": _tip(1),
+    "middle": _tip(2),
+    "ring": _tip(3),
+    "little": _tip(4),
+    "on_index": _touch(*_BACK_INDEX),
+    "on_middle": _touch(*_BACK_MIDDLE),
+    "on_ring": _touch(*_BACK_RING),
     "key": _touch(*_SIDE_INDEX),
 }
 
 
 def _pose(states, spread=4.0, contacts="", wrist=(0.0, 0.0)):
-    return {"states": tuple(states.split()), "spread": spread, "contacts": tuple(contacts.split()), "wrist": wrist}
+    return {
+        "states": tuple(states.split()),
+        "spread": spread,
+        "contacts": tuple(contacts.split()),
+        "wrist": wrist,
+    }
 
 
 POSES = {
@@ -54,8 +85,8 @@ POSES = {
     "flat": _pose("side up up up up", 0),
     "spread": _pose("up back back back back", 13),
     "stop": _pose("out up up up up", 3, wrist=(-45, 0)),
-    "relaxed": _pose("loose loose loose half half", 4),
-    "rest": _pose("loose loose half half half", 2),
+    "relaxed": _pose("loose loose easy easy half", 4),
+    "rest": _pose("loose easy easy half half", 2),
     "fist": _pose("across fold fold fold fold", 0, "on_middle"),
     "fist_side": _pose("key fold fold fold fold", 0, "key"),
     "fist_in": _pose("palm grip grip grip grip", 0),
@@ -98,8 +129,10 @@ POSES = {
     "bunch": _pose("oppose beak beak beak beak", -1, "middle index"),
     "duck": _pose("oppose bent bent bent bent", 0, "middle"),
     "roof": _pose("side bent bent bent bent", 0),
-    "curl_1": _pose("loose up up up half", 4), "curl_2": _pose("loose up up half grip", 4),
-    "curl_3": _pose("loose up half grip fold", 3), "curl_4": _pose("over half grip fold fold", 2),
+    "curl_1": _pose("loose up up up half", 4),
+    "curl_2": _pose("loose up up half grip", 4),
+    "curl_3": _pose("loose up half grip fold", 3),
+    "curl_4": _pose("over half grip fold fold", 2),
     "crossed": _pose("over up lean fold fold", -6, "on_ring"),
     "letter_e": _pose("palm hook hook hook hook", 0),
     "letter_t": _pose("key fold fold fold fold", 2, "key"),
@@ -145,7 +178,16 @@ _TRAINING = {
     "wave": ("open", "spread", "flat"),
     "open_close": ("open", "relaxed", "cylinder", "fist"),
     "finger_opposition": ("pinch_middle", "pinch_ring", "pinch_little", "ok_flat"),
-    "letters": ("letter_c", "letter_d", "letter_e", "letter_k", "ring_folded", "middle_folded", "little", "roof"),
+    "letters": (
+        "letter_c",
+        "letter_d",
+        "letter_e",
+        "letter_k",
+        "ring_folded",
+        "middle_folded",
+        "little",
+        "roof",
+    ),
     "clap": ("flat", "open"),
     "prayer": ("flat", "flat"),
 }
@@ -155,11 +197,10 @@ _EVALUATION = {
     "finger_wave": ("open", "curl_1", "curl_2", "curl_3", "curl_4"),
     "ring_pinch": ("ring_down", "open"),
     "crossed_fingers": ("crossed", "two_closed"),
-    "snap": ("snap", "point_away", "letter_t"),
+    "snap": ("snap", "middle_up", "letter_t"),
     "heart": ("heart", "heart"),
     "steeple": ("clasp", "open"),
 }
-_EVALUATION["snap"] = ("snap", "middle_up", "letter_t")
 ACTIONS = {**_TRAINING, **_EVALUATION}
 ACTIONS_TRAINING, ACTIONS_EVALUATION = tuple(_TRAINING), tuple(_EVALUATION)
 PAIRS = ("clap", "prayer", "heart", "steeple")  # both hands act together
@@ -211,7 +252,11 @@ def sample_hand(rng, action):
         angles, contacts = (1 - t) * angles + t * other, []
     angles = angles + _jitter(rng)
     wrist = wrist + np.radians(rng.normal([0, 0], [18, 7]))
-    return angles, [CONTACTS[c] for c in contacts], np.clip(wrist, np.radians([-65, -18]), np.radians([65, 28]))
+    return (
+        angles,
+        [CONTACTS[c] for c in contacts],
+        np.clip(wrist, np.radians([-65, -18]), np.radians([65, 28])),
+    )
 
 
 def _jitter(rng):
@@ -230,8 +275,12 @@ def _independent(rng):
     """Angles and contacts of a hand each of whose fingers is straight, folded or in between by itself."""
     states = []
     for _ in range(4):
-        states.append(rng.choice(["up", "lean", "back", "fold", "tuck", "grip", "half", "hook", "claw", "loose"],
-                                 p=[0.36, 0.05, 0.05, 0.2, 0.08, 0.1, 0.06, 0.03, 0.03, 0.04]))
+        states.append(
+            rng.choice(
+                ["up", "lean", "back", "fold", "tuck", "grip", "half", "hook", "claw", "loose"],
+                p=[0.36, 0.05, 0.05, 0.2, 0.08, 0.1, 0.06, 0.03, 0.03, 0.04],
+            )
+        )
     spread = rng.uniform(-1, 12)
     folded = [k for k, s in enumerate(states) if s in ("fold", "tuck", "grip")]
     contacts = []

@@ -16,7 +16,14 @@ WRIST_FLEXION = np.radians([-70, 72])
 WRIST_DEVIATION = np.radians([-22, 32])
 ELBOW = np.radians([3, 148])
 # where hands are: name, probability
-PLACES = (("front", 0.3), ("beside_head", 0.17), ("face", 0.1), ("reach", 0.15), ("chest", 0.13), ("down", 0.15))
+PLACES = (
+    ("front", 0.3),
+    ("beside_head", 0.17),
+    ("face", 0.1),
+    ("reach", 0.15),
+    ("chest", 0.13),
+    ("down", 0.15),
+)
 
 
 @dataclasses.dataclass
@@ -55,16 +62,27 @@ def arm_rest(body, heads, rig):
     fore_frame = frame(fore, sign * hinge)
     turn = fore_frame.T @ rig.frames[0]
     pronation = -sign * np.arctan2(-turn[2, 0], turn[0, 0])
-    return ArmRest(sign, heads[body.bone(f"clavicle.{side}")], shoulder, upper, fore,
-                   frame(upper, sign * hinge), fore_frame, pronation, rig.frames[0])
+    return ArmRest(
+        sign,
+        heads[body.bone(f"clavicle.{side}")],
+        shoulder,
+        upper,
+        fore,
+        frame(upper, sign * hinge),
+        fore_frame,
+        pronation,
+        rig.frames[0],
+    )
 
 
 def place_arm(rest, target, swivel, pronation=0.0, wrist=(0.0, 0.0), hand_frame=None):
     """Two-bone inverse kinematics.
 
     Args:
-        target: (3,) where the wrist should be; brought into reach.  swivel: of the elbow, 0 down, positive outwards.
-        pronation, wrist: of the hand; or hand_frame (3, 3), which they are then found for.  Kept inside the limits.
+        target: (3,) where the wrist should be; brought into reach.
+        swivel: of the elbow, 0 down, positive outwards.
+        pronation, wrist: of the hand; or hand_frame (3, 3), which they are then found for.
+    All are kept inside the limits; joint_angles["violation"] tells by how much hand_frame was missed.
     """
     shoulder = rest.shoulder
     swing = np.zeros(3)
@@ -103,14 +121,21 @@ def place_arm(rest, target, swivel, pronation=0.0, wrist=(0.0, 0.0), hand_frame=
     swing_matrix = rodrigues(swing)
     twist = rotation_vector(whole @ swing_matrix.T)
     rotations = {
-        "clavicle": rodrigues(0.16 * swing), "shoulder01": rodrigues(0.3 * swing),
-        "upperarm01": rodrigues(0.4 * twist) @ swing_matrix, "upperarm02": rodrigues(0.85 * twist) @ swing_matrix,
+        "clavicle": rodrigues(0.16 * swing),
+        "shoulder01": rodrigues(0.3 * swing),
+        "upperarm01": rodrigues(0.4 * twist) @ swing_matrix,
+        "upperarm02": rodrigues(0.85 * twist) @ swing_matrix,
         "lowerarm01": fore_frame @ rotation(1, -s * 0.22 * turn) @ rest.fore_frame.T,
         "lowerarm02": fore_frame @ rotation(1, -s * 0.68 * turn) @ rest.fore_frame.T,
         "wrist": hand @ rest.hand.T,
     }
-    angles = {"pronation": float(pronation), "wrist_flexion": float(flexion), "wrist_deviation": float(deviation),
-              "elbow": float(np.arccos(np.clip(unit(upper) @ unit(fore), -1, 1))), "violation": float(violation)}
+    angles = {
+        "pronation": float(pronation),
+        "wrist_flexion": float(flexion),
+        "wrist_deviation": float(deviation),
+        "elbow": float(np.arccos(np.clip(unit(upper) @ unit(fore), -1, 1))),
+        "violation": float(violation),
+    }
     return Arm(rotations, shoulder + upper, shoulder + upper + fore, hand, swivel, angles)
 
 
@@ -131,12 +156,15 @@ def sample_place(rng, rest, head, style=None):
         target = toward(rng.uniform(0.25, 1.1), rng.uniform(0.2, 1.2), rng.uniform(0.2, 0.9), 0.45, 0.85)
         pronation = rng.uniform(0.2, 1.4) if rng.random() < 0.7 else pronation
     elif style == "face":
-        target = head + np.array([out * rng.uniform(-0.05, 0.2), rng.uniform(-0.25, 0.05), rng.uniform(0.2, 0.38)])
+        target = head + np.array(
+            [out * rng.uniform(-0.05, 0.2), rng.uniform(-0.25, 0.05), rng.uniform(0.2, 0.38)]
+        )
     elif style == "reach":
         target = toward(rng.normal(-0.1, 0.3), rng.normal(0.1, 0.3), 1, 0.88, 0.99)
     elif style == "chest":
-        target = rest.shoulder + np.array([-out * rng.uniform(0.0, 0.16), rng.uniform(-0.32, 0.0),
-                                           rng.uniform(0.22, 0.42)])
+        target = rest.shoulder + np.array(
+            [-out * rng.uniform(0.0, 0.16), rng.uniform(-0.32, 0.0), rng.uniform(0.22, 0.42)]
+        )
     else:
         target = toward(rng.uniform(0.12, 0.5), -1, rng.uniform(0.0, 0.45), 0.85, 0.99)
         swivel = rng.normal(0.2, 0.2)

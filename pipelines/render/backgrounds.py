@@ -36,11 +36,15 @@ class Backgrounds:
 def find_pictures(folder, split):
     folder = Path(folder)
     inner = folder / split
-    files = sorted(p for p in (inner if inner.is_dir() else folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = sorted(
+        p for p in (inner if inner.is_dir() else folder).rglob("*") if p.suffix.lower() in SUFFIXES
+    )
     if not inner.is_dir():
         files = [p for p in files if (zlib.crc32(p.name.encode()) % 6 == 0) == (split == "evaluation")]
     if not files:
-        raise FileNotFoundError(f"no picture for the split {split!r} in {folder}: give a folder with photographs")
+        raise FileNotFoundError(
+            f"no picture for the split {split!r} in {folder}: give a folder with photographs"
+        )
     return files
 
 
@@ -54,7 +58,7 @@ def _open(path):
 
 
 def crop(image, rng, size):
-    """A random square part of a PIL image, mirrored at times and out of focus at times, (size, size, 3) uint8."""
+    """A random square part of a PIL image, at times mirrored or out of focus, (size, size, 3) uint8."""
     side = min(image.size) * (rng.uniform(0.4, 1.0) if rng.random() < 0.75 else 1.0)
     x, y = rng.uniform(0, image.size[0] - side), rng.uniform(0, image.size[1] - side)
     out = image.resize((size, size), Image.BILINEAR, box=(x, y, x + side, y + side), reducing_gap=1.5)
@@ -86,16 +90,21 @@ def colour(rng, kind=None):
 
 
 def make_up(rng, size):
-    """A room-like picture out of gradients, furniture, shelves, stripes, blobs and noise, (size, size, 3) uint8."""
+    """A room-like picture of gradients, furniture, shelves, blobs and noise, (size, size, 3) uint8."""
     image = Image.new("RGB", (size, size), colour(rng, "wall" if rng.random() < 0.7 else None))
     draw = ImageDraw.Draw(image)
     if rng.random() < 0.6:
         horizon = rng.uniform(0.4, 0.95) * size
-        draw.polygon([(0, horizon), (size, horizon + rng.normal(0, 0.08) * size), (size, size), (0, size)],
-                     fill=colour(rng, "wood" if rng.random() < 0.5 else None))
+        draw.polygon(
+            [(0, horizon), (size, horizon + rng.normal(0, 0.08) * size), (size, size), (0, size)],
+            fill=colour(rng, "wood" if rng.random() < 0.5 else None),
+        )
     if rng.random() < 0.4:
         corner = rng.uniform(0, 1) * size
-        draw.polygon([(corner, 0), (size, 0), (size, size), (corner + rng.normal(0, 0.05) * size, size)], fill=colour(rng, "wall"))
+        draw.polygon(
+            [(corner, 0), (size, 0), (size, size), (corner + rng.normal(0, 0.05) * size, size)],
+            fill=colour(rng, "wall"),
+        )
     for painter in rng.choice(PAINTERS, rng.integers(2, 7)):
         painter(draw, rng, size)
     if rng.random() < 0.2:
@@ -121,8 +130,12 @@ def _box(rng, size, low=0.05, high=0.5):
 
 def _rectangles(draw, rng, size):
     for _ in range(rng.integers(1, 10)):
-        draw.rectangle(_box(rng, size), fill=colour(rng), outline=colour(rng) if rng.random() < 0.4 else None,
-                       width=int(rng.integers(1, 6)))
+        draw.rectangle(
+            _box(rng, size),
+            fill=colour(rng),
+            outline=colour(rng) if rng.random() < 0.4 else None,
+            width=int(rng.integers(1, 6)),
+        )
 
 
 def _shelves(draw, rng, size):
@@ -152,8 +165,12 @@ def _stripes(draw, rng, size):
 
 def _window(draw, rng, size):
     x0, y0, x1, y1 = _box(rng, size, 0.2, 0.6)
-    draw.rectangle((x0, y0, x1, y1), fill=tuple(int(v) for v in rng.uniform(200, 255, 3)), outline=colour(rng, "grey"),
-                   width=int(rng.integers(2, 9)))
+    draw.rectangle(
+        (x0, y0, x1, y1),
+        fill=tuple(int(v) for v in rng.uniform(200, 255, 3)),
+        outline=colour(rng, "grey"),
+        width=int(rng.integers(2, 9)),
+    )
     draw.line(((x0 + x1) / 2, y0, (x0 + x1) / 2, y1), fill=colour(rng, "grey"), width=int(rng.integers(2, 6)))
 
 
@@ -168,7 +185,9 @@ def _blobs(draw, rng, size):
             end = start + rng.normal(0, 0.2 * size, 2)
             draw.line((*start, *end), fill=fill, width=int(width) + 1)
             for p in (start, end):
-                draw.ellipse((p[0] - width / 2, p[1] - width / 2, p[0] + width / 2, p[1] + width / 2), fill=fill)
+                draw.ellipse(
+                    (p[0] - width / 2, p[1] - width / 2, p[0] + width / 2, p[1] + width / 2), fill=fill
+                )
 
 
 def _bokeh(draw, rng, size):
@@ -182,7 +201,12 @@ def _leaves(draw, rng, size):
     for _ in range(rng.integers(20, 90)):
         x, y = rng.uniform(0, size, 2)
         points = [(x + dx, y + dy) for dx, dy in rng.normal(0, 0.05 * size, (3, 2))]
-        draw.polygon(points, fill=tuple(int(v) for v in np.clip(hue * rng.uniform(0.5, 1.5) + rng.normal(0, 10, 3), 0, 255)))
+        draw.polygon(
+            points,
+            fill=tuple(int(v) for v in np.clip(hue * rng.uniform(0.5, 1.5) + rng.normal(0, 10, 3), 0, 255)),
+        )
 
 
-PAINTERS = np.array([_rectangles, _rectangles, _shelves, _shelves, _stripes, _window, _blobs, _bokeh, _leaves])
+PAINTERS = np.array(
+    [_rectangles, _rectangles, _shelves, _shelves, _stripes, _window, _blobs, _bokeh, _leaves]
+)

@@ -79,7 +79,10 @@ def load_body(path=ASSET):
     local = {}
     for k, name in enumerate(a["local_names"]):
         part = slice(a["local_splits"][k], a["local_splits"][k + 1])
-        local[str(name)] = (a["local_rows"][part].astype(int), a["local_deltas"][part].astype(np.float32) * STEP)
+        local[str(name)] = (
+            a["local_rows"][part].astype(int),
+            a["local_deltas"][part].astype(np.float32) * STEP,
+        )
     faces = a["faces"].astype(np.int32)
     refine = sparse.csr_matrix(
         (a["refine_data"], a["refine_indices"].astype(np.int32), a["refine_indptr"]),
@@ -93,12 +96,23 @@ def load_body(path=ASSET):
     nearest = refine.indices[refine.indptr[:-1]]
     garment = a["garment"].astype(np.float32)[nearest][faces].max(1)
     return BodyModel(
-        faces=faces, uv=a["uv"], material=_materials(a["kind"], a["nail"], garment), part=a["part"],
-        kind=a["kind"], scalp=a["scalp"], face_garment=garment, base=a["base"] * np.float32(DECIMETRE),
+        faces=faces,
+        uv=a["uv"],
+        material=_materials(a["kind"], a["nail"], garment),
+        part=a["part"],
+        kind=a["kind"],
+        scalp=a["scalp"],
+        face_garment=garment,
+        base=a["base"] * np.float32(DECIMETRE),
         macro=macro.astype(np.float32) * np.float32(STEP),
-        macro_names=tuple(str(n) for n in a["macro_names"]), local=local, refine=refine, skin=skin,
-        owner=a["skin_bones"][:, 0].astype(int), bones=bones,
-        parents=a["bone_parents"].astype(int), nail_quads=a["nail_quads"].astype(int),
+        macro_names=tuple(str(n) for n in a["macro_names"]),
+        local=local,
+        refine=refine,
+        skin=skin,
+        owner=a["skin_bones"][:, 0].astype(int),
+        bones=bones,
+        parents=a["bone_parents"].astype(int),
+        nail_quads=a["nail_quads"].astype(int),
         nail_bone=a["nail_bone"].astype(int),
     )
 

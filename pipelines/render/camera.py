@@ -50,7 +50,9 @@ def sample_direction(rng, view, hand, eyes):
     """Unit vector from the hand towards the camera, world axes."""
     if view == "front":  # a webcam or a selfie: before the person, at about the height of the chest
         azimuth, elevation = rng.normal(0, 0.45), rng.normal(0.05, 0.25)
-        return np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
+        return np.array(
+            [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
+        )
     if view == "eyes":  # a camera worn on the head
         direction = eyes - hand
         direction = direction / np.linalg.norm(direction) + rng.normal(0, 0.25, 3)
@@ -63,7 +65,7 @@ def sample_camera(rng, hand, eyes, size):
     """A camera that looks at a hand.
 
     Args:
-        hand: (21, 3) keypoints, world axes.  eyes: (3,) the middle of the person's eyes.  size: of the picture, pixels.
+        hand: (21, 3) keypoints, world axes.  eyes: (3,) between the eyes.  size: pixels of the picture.
     """
     view = str(rng.choice(["front", "eyes", "sphere"], p=[0.55, 0.15, 0.30]))
     centre = (hand.min(0) + hand.max(0)) / 2

@@ -20,8 +20,8 @@ class Character:
     """A person at rest.  N control vertices, B bones; metres.
 
     control (N, 3), heads (B, 3), tails (B, 3) float64; hands: HandRig of (left, right);
-    drawn (F,) bool: which triangles of `body.faces` this person shows; material (F,) uint8: the body's, with short hair;
-    attributes: dict of numbers.
+    drawn (F,) bool: which triangles of `body.faces` this person shows;
+    material (F,) uint8: the body's, with short hair; attributes: dict of numbers.
     """
 
     body: BodyModel
@@ -43,16 +43,20 @@ def macro_weights(age, male, muscle, weight, height, proportions, races):
     Interpolates as MakeHuman does, except that muscle and weight add up rather than multiply.
     """
     child, young, old = AGE_ANCHORS
-    ages = np.array([np.clip((young - age) / (young - child), 0, 1.15), 0, np.clip((age - young) / (old - young), 0, 1)])
+    ages = np.array(
+        [np.clip((young - age) / (young - child), 0, 1.15), 0, np.clip((age - young) / (old - young), 0, 1)]
+    )
     ages[1] = 1 - ages.sum()
     group = (ages[:, None] * np.array([1 - male, male])).ravel()  # age major, then female, male
     muscle, weight = 2 * muscle - 1, 2 * weight - 1
     build = np.array([0, max(-muscle, 0), max(muscle, 0), max(-weight, 0), max(weight, 0)])
     build[0] = 1 - build.sum()
-    return np.concatenate([
-        np.outer(group, factor).ravel()
-        for factor in (races, build, (1 - height, height), (1 - proportions, proportions))
-    ])
+    return np.concatenate(
+        [
+            np.outer(group, factor).ravel()
+            for factor in (races, build, (1 - height, height), (1 - proportions, proportions))
+        ]
+    )
 
 
 def make_character(body, seed):
@@ -92,7 +96,9 @@ def make_character(body, seed):
     material = body.material.copy()
     if attributes["hair"] != "none":
         material[body.scalp] = MATERIALS.index("hair")
-    return Character(body, int(seed), control, heads, tails, hands, _drawn(body, attributes), material, attributes)
+    return Character(
+        body, int(seed), control, heads, tails, hands, _drawn(body, attributes), material, attributes
+    )
 
 
 def _local_amounts(rng):
@@ -122,12 +128,22 @@ def _local_amounts(rng):
 
 def _attributes(rng, races, age, male, seed):
     tone = float(np.clip(races @ [0.8, 0.35, 0.2] + rng.normal(0, 0.12), 0, 1))
-    sleeve = float(rng.choice([rng.uniform(0.0, 0.1), rng.uniform(0.2, 0.45), rng.uniform(0.6, 0.8),
-                               rng.uniform(0.9, 1.0)], p=[0.15, 0.35, 0.15, 0.35]))
+    sleeve = float(
+        rng.choice(
+            [rng.uniform(0.0, 0.1), rng.uniform(0.2, 0.45), rng.uniform(0.6, 0.8), rng.uniform(0.9, 1.0)],
+            p=[0.15, 0.35, 0.15, 0.35],
+        )
+    )
     return {
-        "skin_tone": tone, "sleeve": sleeve, "trousers": float(rng.choice([0.4, 1.0], p=[0.2, 0.8])),
-        "hair": str(rng.choice(["none", "short", "long"], p=[0.05, 0.3, 0.65] if male < 0.5 else [0.2, 0.7, 0.1])),
-        "skirt": bool(male < 0.5 and rng.random() < 0.3), "age": float(age), "male": float(male),
+        "skin_tone": tone,
+        "sleeve": sleeve,
+        "trousers": float(rng.choice([0.4, 1.0], p=[0.2, 0.8])),
+        "hair": str(
+            rng.choice(["none", "short", "long"], p=[0.05, 0.3, 0.65] if male < 0.5 else [0.2, 0.7, 0.1])
+        ),
+        "skirt": bool(male < 0.5 and rng.random() < 0.3),
+        "age": float(age),
+        "male": float(male),
         "seed": int(seed),
     }
 
@@ -146,7 +162,8 @@ def _drawn(body, attributes):
         | (bottom & ((leg <= trousers) | (leg > 1.05)))
         | ((kind == KINDS.index("skirt")) & attributes["skirt"])
         | ((kind == KINDS.index("hair")) & (attributes["hair"] == "long"))
-        | (kind == KINDS.index("eye")) | (kind == KINDS.index("teeth"))
+        | (kind == KINDS.index("eye"))
+        | (kind == KINDS.index("teeth"))
     )
     hidden = (kind == KINDS.index("body")) & (
         ((arm >= 0) & (arm < attributes["sleeve"] - 0.08)) | ((leg >= 0.05) & (leg < trousers - 0.1))

@@ -1,4 +1,4 @@
-"""Rasteriser: a labelled picture of one posed person, on an off-screen OpenGL context (EGL, Mesa llvmpipe)."""
+"""Rasteriser: a labelled picture of one posed person, drawn off screen (OpenGL, EGL, Mesa llvmpipe)."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,12 @@ SHADOW_SIZE = 512
 NEAR, FAR = 0.05, 8.0
 ATTRIBUTES = ("a_position", "a_normal", "a_uv", "a_rest", "a_skin")
 FORMAT = "3f 3f 2f 3f 4f"
-PROGRAMS = {"skin": shaders.SKIN_FRAGMENT, "cloth": shaders.CLOTH_FRAGMENT, "hair": shaders.HAIR_FRAGMENT,
-            "eye": shaders.EYE_FRAGMENT}
+PROGRAMS = {
+    "skin": shaders.SKIN_FRAGMENT,
+    "cloth": shaders.CLOTH_FRAGMENT,
+    "hair": shaders.HAIR_FRAGMENT,
+    "eye": shaders.EYE_FRAGMENT,
+}
 # depth at which each shading pass is drawn, and that of each material: none, then body.MATERIALS
 GROUPS = {"skin": 0.125, "cloth": 0.25, "hair": 0.5, "eye": 0.75}
 GROUP_OF_MATERIAL = [1.0] + [
@@ -33,8 +37,8 @@ def create_context():
         return moderngl.create_standalone_context(backend="egl", require=330)
     except Exception as error:
         raise GraphicsUnavailable(
-            f"no off-screen OpenGL 3.3 context through EGL ({error}); on Debian and Ubuntu install the packages "
-            "libegl1 and libgl1-mesa-dri"
+            f"no off-screen OpenGL 3.3 context through EGL ({error}); on Debian and Ubuntu install "
+            "the packages libegl1 and libgl1-mesa-dri"
         ) from error
 
 
@@ -89,7 +93,7 @@ def vertex_normals(vertices, faces, weld):
 class Rasteriser:
     """Draws meshes in camera axes.  Make one per process: it holds the OpenGL context and its buffers.
 
-    The surface of each pixel is drawn first, then shaded once: the mesh has many triangles smaller than a pixel.
+    The surface of each pixel is drawn first, then shaded once: many triangles are smaller than a pixel.
     """
 
     def __init__(self, size=320):
@@ -97,12 +101,18 @@ class Rasteriser:
         self.ctx = ctx = create_context()
         self.programs = {
             (name, lights): ctx.program(
-                vertex_shader=shaders.SCREEN_VERTEX, fragment_shader=source.replace("LIGHTS 3", f"LIGHTS {lights}")
+                vertex_shader=shaders.SCREEN_VERTEX,
+                fragment_shader=source.replace("LIGHTS 3", f"LIGHTS {lights}"),
             )
-            for name, source in PROGRAMS.items() for lights in (1, 2, 3)
+            for name, source in PROGRAMS.items()
+            for lights in (1, 2, 3)
         }
-        self.label_program = ctx.program(vertex_shader=shaders.DEPTH_VERTEX, fragment_shader=shaders.LABEL_FRAGMENT)
-        self.surface_program = ctx.program(vertex_shader=shaders.VERTEX, fragment_shader=shaders.SURFACE_FRAGMENT)
+        self.label_program = ctx.program(
+            vertex_shader=shaders.DEPTH_VERTEX, fragment_shader=shaders.LABEL_FRAGMENT
+        )
+        self.surface_program = ctx.program(
+            vertex_shader=shaders.VERTEX, fragment_shader=shaders.SURFACE_FRAGMENT
+        )
         self.shadow_program = ctx.program(
             vertex_shader=shaders.DEPTH_VERTEX.replace("v_z = a_position.z;", "v_z = 0.0;"),
             fragment_shader=shaders.SHADOW_FRAGMENT,
@@ -110,7 +120,9 @@ class Rasteriser:
         self.material_program = ctx.program(
             vertex_shader=shaders.SCREEN_VERTEX, fragment_shader=shaders.MATERIAL_FRAGMENT
         )
-        self.resolve_program = ctx.program(vertex_shader=shaders.SCREEN_VERTEX, fragment_shader=shaders.RESOLVE_FRAGMENT)
+        self.resolve_program = ctx.program(
+            vertex_shader=shaders.SCREEN_VERTEX, fragment_shader=shaders.RESOLVE_FRAGMENT
+        )
         shape = (size, size)
 
         def texture(components, dtype):
@@ -119,7 +131,9 @@ class Rasteriser:
             return made
 
         self.labels = ctx.framebuffer(texture(2, "f4"), ctx.depth_renderbuffer(shape))
-        self.surface = dict(u_rest=texture(4, "f4"), u_uv=texture(4, "f4"), u_normal=texture(4, "f2"), u_tint=texture(4, "f2"))
+        self.surface = dict(
+            u_rest=texture(4, "f4"), u_uv=texture(4, "f4"), u_normal=texture(4, "f2"), u_tint=texture(4, "f2")
+        )
         self.surface_frame = ctx.framebuffer(list(self.surface.values()), ctx.depth_renderbuffer(shape))
         self.colour = texture(4, "f2")
         self.target = ctx.framebuffer(self.colour, ctx.depth_renderbuffer(shape))
@@ -156,7 +170,9 @@ class Rasteriser:
 
     def upload(self, vertices, normals, uv, rest, skin, faces, part, material):
         """Set the mesh.  vertices (R, 3) camera axes; faces (F, 3); part, material (F,) uint8."""
-        data = np.concatenate([vertices, normals, uv, rest, skin], axis=1, dtype=np.float32, casting="same_kind")
+        data = np.concatenate(
+            [vertices, normals, uv, rest, skin], axis=1, dtype=np.float32, casting="same_kind"
+        )
         self._reserve("vertex_buffer", data.nbytes)
         self._reserve("index_buffer", faces.size * 4)
         self.vertex_buffer.write(data)
@@ -209,15 +225,16 @@ class Rasteriser:
         """After `draw_labels`.
 
         Args:
-            materials: program name -> its uniforms.  lights: 1 to 3 of `Light`, strongest first; two cast shadows.
-            harmonics: (9, 3).  centre: (3,) of the region with shadows, `radius` metres.  detail: texture of the hands.
+            materials: program name -> its uniforms.  lights: 1 to 3 of `Light`; the first two cast shadows.
+            harmonics: (9, 3).  centre: (3,) of the region with shadows, of `radius` metres.
+            detail: texture of the hands.
         Returns (H, W, 4) float32: linear colour premultiplied with coverage, coverage.
         """
         ctx = self.ctx
         ctx.enable_only(ctx.DEPTH_TEST)
         ctx.depth_func = "<"
         matrices = []
-        for light, (_, frame) in zip(lights, self.shadows):
+        for light, (_, frame) in zip(lights, self.shadows, strict=False):
             matrices.append(shadow_matrix(light.direction, centre, radius))
             frame.use()
             frame.clear(depth=1.0)
@@ -229,18 +246,29 @@ class Rasteriser:
         self.surface_frame.clear()
         self._draw("surface", self.surface_program, self.projection)
 
-        units = {"u_noise": self.noise, "u_shadow0": self.shadows[0][0], "u_shadow1": self.shadows[1][0],
-                 "u_detail": detail, "u_colour": self.colour, "u_fine": self.fine, **self.surface}
+        units = {
+            "u_noise": self.noise,
+            "u_shadow0": self.shadows[0][0],
+            "u_shadow1": self.shadows[1][0],
+            "u_detail": detail,
+            "u_colour": self.colour,
+            "u_fine": self.fine,
+            **self.surface,
+        }
         for unit, texture in enumerate(units.values()):
             texture.use(unit)
         missing = 3 - len(lights)
         common = {
             "u_sh": harmonics,
-            "u_direction": np.stack([light.direction for light in lights] + [np.zeros(3)] * missing)[: len(lights)],
+            "u_direction": np.stack([light.direction for light in lights] + [np.zeros(3)] * missing)[
+                : len(lights)
+            ],
             "u_light": np.stack([light.colour for light in lights] + [np.zeros(3)] * missing)[: len(lights)],
             "u_shadow_matrix": np.stack([m.T for m in matrices]),
             "u_shadow_radius": np.array([light.softness / radius / 2 for light in lights[:2]]),
-            "u_intrinsics": self.intrinsics, "u_occlusion": occlusion, "u_range": (NEAR, FAR),
+            "u_intrinsics": self.intrinsics,
+            "u_occlusion": occlusion,
+            "u_range": (NEAR, FAR),
             **{name: unit for unit, name in enumerate(units)},
         }
         self.target.use()
@@ -267,7 +295,7 @@ class Rasteriser:
 def _attributes(buffer, program):
     """The tuple that moderngl wants, with attributes that a program does not use left out."""
     parts, names = [], []
-    for name, spec in zip(ATTRIBUTES, FORMAT.split()):
+    for name, spec in zip(ATTRIBUTES, FORMAT.split(), strict=True):
         if name in program:
             parts.append(spec)
             names.append(name)
@@ -284,7 +312,9 @@ def _set(program, uniforms):
             uniform = program[name]
             kind = np.int32 if value.dtype.kind == "i" else np.float32
             value = np.ascontiguousarray(value, kind)
-            whole = uniform.array_length * uniform.dimension  # the compiler may have dropped the end of an array
+            whole = (
+                uniform.array_length * uniform.dimension
+            )  # the compiler may have dropped the end of an array
             uniform.write(value.reshape(-1)[:whole].tobytes())
         else:
             program[name].value = value

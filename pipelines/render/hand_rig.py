@@ -18,7 +18,7 @@ THUMB_MCP_SHIFT = 0.28  # of the thumb's proximal phalanx, towards the tip
 class HandRig:
     """One hand at rest, world axes, metres.
 
-    side: 0 left, 1 right.  bones (20,) int: wrist, 4 metacarpals, then 3 per finger, thumb first (body's bones).
+    side: 0 left, 1 right.  bones (20,) int: wrist, 4 metacarpals, then 3 per finger, thumb first.
     pivots (20, 3): the bones' heads, moved to the anatomical joints.  tips (5, 3): finger tips.
     frames (20, 3, 3): rest frames.  radii (5, 3): of the finger segments.  length: wrist to middle tip.
     """
@@ -82,7 +82,9 @@ def fit_hand_rig(body, control, heads, tails, side):
             y = unit(joints[k + 1] - joints[k])
             frames[first + k] = frame(y, cross(hinge, y))
     radii = _radii(body, control, bones, pivots, tips)
-    length = float(np.linalg.norm(np.diff(np.stack([pivots[0], *pivots[11:14], tips[2]]), axis=0), axis=1).sum())
+    length = float(
+        np.linalg.norm(np.diff(np.stack([pivots[0], *pivots[11:14], tips[2]]), axis=0), axis=1).sum()
+    )
     return HandRig(side, bones, pivots, tips, frames, radii, length)
 
 

@@ -6,8 +6,13 @@ from pipelines.render.gl import Light
 
 DIRECTIONS = 256
 # irradiance over pi, per radiance: band weights 1, 2/3, 1/4 times the squared norms of the basis
-BANDS = 4 * np.pi * np.array([1.0, 2 / 3, 2 / 3, 2 / 3, 0.25, 0.25, 0.25, 0.25, 0.25]) * np.array(
-    [0.282095, 0.488603, 0.488603, 0.488603, 1.092548, 1.092548, 0.315392, 1.092548, 0.546274]) ** 2
+BANDS = (
+    4
+    * np.pi
+    * np.array([1.0, 2 / 3, 2 / 3, 2 / 3, 0.25, 0.25, 0.25, 0.25, 0.25])
+    * np.array([0.282095, 0.488603, 0.488603, 0.488603, 1.092548, 1.092548, 0.315392, 1.092548, 0.546274])
+    ** 2
+)
 
 
 def sphere(count):
@@ -30,7 +35,11 @@ def harmonics(picture, level, rng):
     """
     d = sphere(DIRECTIONS)
     height, width = picture.shape[:2]
-    blur = picture[: height // 16 * 16, : width // 16 * 16].reshape(16, height // 16, 16, width // 16, 3).mean((1, 3))
+    blur = (
+        picture[: height // 16 * 16, : width // 16 * 16]
+        .reshape(16, height // 16, 16, width // 16, 3)
+        .mean((1, 3))
+    )
     column = np.clip((0.5 + 0.48 * d[:, 0]) * 16, 0, 15).astype(int)
     row = np.clip((0.5 + 0.48 * d[:, 1]) * 16, 0, 15).astype(int)
     radiance = blur[row, column]
@@ -61,10 +70,16 @@ def lamps(rng, up, key):
     share = np.sort(share)[::-1]
     lights = []
     for k in range(count):
-        direction = rng.normal(size=3) * [1.0, 0.7, 0.8] + 0.9 * up + np.array([0, 0, -0.55])  # the camera's side
+        direction = (
+            rng.normal(size=3) * [1.0, 0.7, 0.8] + 0.9 * up + np.array([0, 0, -0.55])
+        )  # the camera's side
         if k and rng.random() < 0.3:
             direction[2] = abs(direction[2])  # from behind
         direction /= np.linalg.norm(direction)
         warmth = np.clip(rng.normal(0.05, 0.2), -0.5, 0.7)
-        lights.append(Light(direction, key * share[k] * temperature(warmth), float(rng.choice([0.003, 0.008, 0.02, 0.04]))))
+        lights.append(
+            Light(
+                direction, key * share[k] * temperature(warmth), float(rng.choice([0.003, 0.008, 0.02, 0.04]))
+            )
+        )
     return lights

@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 
 from pipelines.render import arms as arms_
-from pipelines.render import hand_pose
+from pipelines.render import hand_pose, hand_solver
 from pipelines.render.actions import (  # noqa: F401
     ACTIONS_EVALUATION,
     ACTIONS_TRAINING,
@@ -24,9 +24,9 @@ _prepared = weakref.WeakKeyDictionary()
 class Posed:
     """A person in a pose.
 
-    vertices (R, 3) float32 metres, y up, facing +z; faces (Fv, 3) int32, material (Fv,) uint8 and part (Fv,) uint8
-    of the triangles that are drawn; keypoints (42, 3) float32 metres, RHD order, left hand first, 0 and 21 the wrists;
-    info: dict, joint angles of hands (2, 22) and arms, for tests and statistics.
+    vertices (R, 3) float32 metres, y up, facing +z; faces (Fv, 3) int32, material (Fv,) uint8 and part (Fv,)
+    uint8 of the triangles that are drawn; keypoints (42, 3) float32 metres, RHD order, left hand
+    first, 0 and 21 the wrists; info: dict, joint angles of hands (2, 22) and arms, for tests and statistics.
     """
 
     vertices: np.ndarray
@@ -47,7 +47,7 @@ def pose_person(character, action_left, action_right, rng):
         action_left = action_right = together
     prepared = _prepare(character)
     samples = [sample_hand(rng, action) for action in (action_left, action_right)]
-    angles = hand_pose.solve(prepared.chain, np.stack([s[0] for s in samples]), [s[1] for s in samples])
+    angles = hand_solver.solve(prepared.chain, np.stack([s[0] for s in samples]), [s[1] for s in samples])
     kinematics = hand_pose.forward(prepared.chain, angles)
     local = keypoints_of(kinematics)
     if together:
@@ -114,7 +114,7 @@ def _place_pair(prepared, action, local, rng):
     centre = middle + np.array([rng.normal(0, 0.04), rng.uniform(-0.18, 0.12), rng.uniform(0.3, 0.42)])
     gap = rng.uniform(0.04, 0.22) if action == "clap" else 0.0
     lean, tilt = rng.normal(0.25, 0.25), rng.normal(0, 0.1)
-    placed = []
+    frames, placed, goals = [], [], []
     for side, rest in enumerate(prepared.rests):
         out = np.array([-rest.sign, 0, 0])
         up = np.array([0, np.cos(lean), np.sin(lean)])
@@ -126,11 +126,18 @@ def _place_pair(prepared, action, local, rng):
             hand, anchor, offset = frame(up - 0.75 * out, out * 0.6 + np.array([0, 0.5, -0.5])), 6, 0.009
         hand = arms_.rodrigues(np.array([0, 0, tilt])) @ hand
         goal = centre + out * offset
-        target = goal - hand @ local[side, anchor]
-        arm = arms_.best_swivel(rest, target, hand)
-        target = goal - arm.hand @ local[side, anchor]  # once more for the frame that the limits allow
-        arm = arms_.place_arm(rest, target, arm.swivel, hand_frame=hand)
+        arm = arms_.best_swivel(rest, goal - hand @ local[side, anchor], hand)
+        frames.append((out, hand, anchor))
+        goals.append(goal)
         placed.append(arm)
+    for _ in range(4):  # for the frames that the limits allow, and apart if the hands meet too soon
+        for side, (out, hand, anchor) in enumerate(frames):
+            target = goals[side] - placed[side].hand @ local[side, anchor]
+            placed[side] = arms_.place_arm(prepared.rests[side], target, placed[side].swivel, hand_frame=hand)
+            goals[side] = goals[side] + 0.008 * out
+        points = [arm.wrist + local[k] @ arm.hand.T for k, arm in enumerate(placed)]
+        if np.linalg.norm(points[0][:, None] - points[1][None], axis=-1).min() > 0.014:
+            break
     return placed
 
 

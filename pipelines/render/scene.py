@@ -51,9 +51,10 @@ class Renderer:
 def render_sample(renderer, seed, split, size=320):
     """Sample number `seed` of a split.
 
-    Returns the dict of `pipelines.records`: image (H, W, 3) uint8; mask (H, W) uint8; depth (H, W) float32 metres, 0 in
-    the background; uv (42, 2) float32 pixels, centres at integers; xyz (42, 3) float32 metres, camera axes; visible and
-    present (42,) bool; K (3, 3) float32; meta dict.  The same arguments give the same sample.
+    Returns the dict of `pipelines.records`: image (H, W, 3) uint8; mask (H, W) uint8; depth (H, W) float32
+    metres, 0 in the background; uv (42, 2) float32 pixels, centres at integers; xyz (42, 3) float32 metres,
+    camera axes; visible and present (42,) bool; K (3, 3) float32; meta dict.
+    The same arguments give the same sample.
     Raises ValueError for an unknown split or a size other than the renderer's.
     """
     if split not in SPLITS:
@@ -75,12 +76,23 @@ def render_sample(renderer, seed, split, size=320):
     picture, name = renderer.backgrounds[split].sample(rng, size)
     image = _photograph(renderer, shot, picture, rng)
     return {
-        "image": image, "mask": shot["mask"], "depth": shot["depth"], "uv": shot["uv"].astype(np.float32),
-        "xyz": shot["xyz"].astype(np.float32), "visible": shot["visible"], "present": np.ones(len(shot["uv"]), bool),
+        "image": image,
+        "mask": shot["mask"],
+        "depth": shot["depth"],
+        "uv": shot["uv"].astype(np.float32),
+        "xyz": shot["xyz"].astype(np.float32),
+        "visible": shot["visible"],
+        "present": np.ones(len(shot["uv"]), bool),
         "K": shot["camera"].matrix.astype(np.float32),
         "meta": {
-            "character": shot["character"].seed, "action_left": shot["actions"][0], "action_right": shot["actions"][1],
-            "side": SIDES[side], "view": shot["camera"].view, "background": name, "seed": int(seed), "split": split,
+            "character": shot["character"].seed,
+            "action_left": shot["actions"][0],
+            "action_right": shot["actions"][1],
+            "side": SIDES[side],
+            "view": shot["camera"].view,
+            "background": name,
+            "seed": int(seed),
+            "split": split,
         },
     }
 
@@ -118,8 +130,16 @@ def _upload(renderer, shot):
     """Mesh and camera to the rasteriser -> part (H, W) uint8, depth (H, W)."""
     posed, surface = shot["posed"], skin_map()
     normals = shot.get("normals", surface.rest)  # the labels need none
-    renderer.rasteriser.upload(shot["vertices"], normals, surface.uv, surface.rest, surface.skin,
-                               posed.faces, posed.part, posed.material)
+    renderer.rasteriser.upload(
+        shot["vertices"],
+        normals,
+        surface.uv,
+        surface.rest,
+        surface.skin,
+        posed.faces,
+        posed.part,
+        posed.material,
+    )
     return renderer.rasteriser.draw_labels(shot["camera"].matrix)
 
 
@@ -129,8 +149,14 @@ def _label(renderer, shot):
     xyz = camera.to_camera(shot["posed"].keypoints.astype(np.float64))
     uv = project(xyz, camera.matrix)
     visible = visibility(uv, xyz, mask, depth)
-    return {"mask": mask, "depth": depth, "xyz": xyz, "uv": uv, "visible": visible,
-            "count": int(visible[HAND_SLICES[SIDES[shot["side"]]]].sum())}
+    return {
+        "mask": mask,
+        "depth": depth,
+        "xyz": xyz,
+        "uv": uv,
+        "visible": visible,
+        "count": int(visible[HAND_SLICES[SIDES[shot["side"]]]].sum()),
+    }
 
 
 def visibility(uv, xyz, mask, depth):
@@ -159,10 +185,19 @@ def _photograph(renderer, shot, picture, rng):
     harmonics = lighting.harmonics(background, ambient * exposure, rng)
     lights = lighting.lamps(rng, up, (1.0 - ambient) * rng.uniform(0.8, 1.9) * exposure)
     materials = _materials(shot, rng)
-    variant = int(np.clip(character.attributes["age"] / 80 * DETAIL_VARIANTS + rng.normal(0, 0.8), 0, DETAIL_VARIANTS - 1))
+    variant = int(
+        np.clip(
+            character.attributes["age"] / 80 * DETAIL_VARIANTS + rng.normal(0, 0.8), 0, DETAIL_VARIANTS - 1
+        )
+    )
     hand = shot["xyz"][HAND_SLICES[SIDES[shot["side"]]]]
     pixels = renderer.rasteriser.draw_colours(
-        materials, lights, harmonics, centre=hand.mean(0), occlusion=float(rng.uniform(0.7, 1.15)), detail=renderer.detail(variant)
+        materials,
+        lights,
+        harmonics,
+        centre=hand.mean(0),
+        occlusion=float(rng.uniform(0.7, 1.15)),
+        detail=renderer.detail(variant),
     )
     background = background * np.exp(rng.normal(0.0, 0.25))
     linear = pixels[..., :3] + (1 - np.clip(pixels[..., 3:], 0, 1)) * background
@@ -174,13 +209,24 @@ def _materials(shot, rng):
     attributes = shot["character"].attributes
     tone = attributes["skin_tone"] + rng.normal(0, 0.07) if rng.random() < 0.6 else rng.beta(1.0, 1.7)
     skin = skin_uniforms(float(np.clip(tone, 0, 1)), attributes["age"], rng)
-    iris = to_linear(np.array([[60, 40, 25], [90, 60, 35], [70, 100, 130], [80, 95, 60]])[rng.integers(4)] / 255)
+    iris = to_linear(
+        np.array([[60, 40, 25], [90, 60, 35], [70, 100, 130], [80, 95, 60]])[rng.integers(4)] / 255
+    )
     grey = attributes["age"] > 50 and rng.random() < 0.6
-    hair = to_linear(np.array([[22, 18, 16], [50, 34, 24], [95, 65, 40], [170, 130, 80], [120, 55, 30]])[
-        rng.choice(5, p=[0.4, 0.25, 0.15, 0.1, 0.1])] / 255) if not grey else np.full(3, rng.uniform(0.2, 0.6))
+    hair = (
+        to_linear(
+            np.array([[22, 18, 16], [50, 34, 24], [95, 65, 40], [170, 130, 80], [120, 55, 30]])[
+                rng.choice(5, p=[0.4, 0.25, 0.15, 0.1, 0.1])
+            ]
+            / 255
+        )
+        if not grey
+        else np.full(3, rng.uniform(0.2, 0.6))
+    )
     garments = [cloth_uniforms(rng) for _ in ("top", "bottom", "shoe")]
     return {
-        "skin": skin, "hair": {"u_colour_a": hair, "u_strands": float(rng.uniform(0.6, 1.4))},
+        "skin": skin,
+        "hair": {"u_colour_a": hair, "u_strands": float(rng.uniform(0.6, 1.4))},
         "eye": {"u_colour_a": iris, "u_colour_b": np.array([0.70, 0.66, 0.62])},
         "cloth": {key: np.stack([garment[key] for garment in garments]) for key in garments[0]},
     }
@@ -188,6 +234,7 @@ def _materials(shot, rng):
 
 def cloth_uniforms(rng):
     """Colours and pattern of a garment; greys, whites, blacks and denim more often than strong colours."""
+
     def dye():
         kind = rng.random()
         if kind < 0.4:
@@ -195,14 +242,19 @@ def cloth_uniforms(rng):
         if kind < 0.55:
             return to_linear(np.clip(np.array([0.2, 0.28, 0.42]) * rng.uniform(0.5, 1.6), 0, 1))
         if kind < 0.62:  # the colour of skin
-            return to_linear(np.clip(np.array([0.85, 0.66, 0.56]) * rng.uniform(0.5, 1.1) + rng.normal(0, 0.02, 3), 0, 1))
+            return to_linear(
+                np.clip(np.array([0.85, 0.66, 0.56]) * rng.uniform(0.5, 1.1) + rng.normal(0, 0.02, 3), 0, 1)
+            )
         return to_linear(rng.uniform(0.03, 0.95, 3))
 
     pattern = int(rng.choice(8, p=[0.42, 0.1, 0.06, 0.08, 0.05, 0.06, 0.12, 0.11]))
     first = dye()
     return {
-        "u_colour_a": first * 0.9, "u_colour_b": (first * rng.uniform(0.5, 0.9) if pattern == 7 else dye()) * 0.9,
-        "u_pattern": pattern, "u_scale": float(rng.uniform(0.012, 0.07)), "u_folds": float(rng.uniform(0.004, 0.03)),
+        "u_colour_a": first * 0.9,
+        "u_colour_b": (first * rng.uniform(0.5, 0.9) if pattern == 7 else dye()) * 0.9,
+        "u_pattern": pattern,
+        "u_scale": float(rng.uniform(0.012, 0.07)),
+        "u_folds": float(rng.uniform(0.004, 0.03)),
         "u_sheen": float(rng.uniform(0, 0.5)),
     }
 
@@ -220,7 +272,9 @@ def to_linear_table():
 
 def develop(linear, rng):
     """What a small camera makes of light (H, W, 3): white balance, tone curve, blur, noise, JPEG -> uint8."""
-    linear = linear * np.exp(rng.normal(0, 0.05, 3)).astype(np.float32) * np.float32(np.exp(rng.normal(0, 0.12)))
+    linear = (
+        linear * np.exp(rng.normal(0, 0.05, 3)).astype(np.float32) * np.float32(np.exp(rng.normal(0, 0.12)))
+    )
     if rng.random() < 0.45:
         linear = ndimage.gaussian_filter(linear, (*[rng.uniform(0.3, 0.9)] * 2, 0))
     if rng.random() < 0.06:

@@ -57,7 +57,7 @@ void main() {
 }
 """
 
-# average of 2 x 2 subsamples: each takes the shaded neighbour that is nearest in depth
+# average of 2 x 2 subsamples: each is interpolated among the shaded neighbours of its own depth
 RESOLVE_FRAGMENT = """
 #version 330
 uniform sampler2D u_colour;
@@ -78,15 +78,17 @@ void main() {
         ivec2 h = ivec2(k & 1, k >> 1), d = h * 2 - 1;
         float w = texelFetch(u_fine, 2 * at + h, 0).r;
         float zz = w >= 1.0 ? 0.0 : u_range.x * u_range.y / (u_range.y - w * (u_range.y - u_range.x));
-        int best = 4, other;
-        float error = abs(z[4] - zz) - 0.002;
-        other = 4 + d.x;
-        if (abs(z[other] - zz) < error) { error = abs(z[other] - zz); best = other; }
-        other = 4 + 3 * d.y;
-        if (abs(z[other] - zz) < error) { error = abs(z[other] - zz); best = other; }
-        other = 4 + d.x + 3 * d.y;
-        if (abs(z[other] - zz) < error) { error = abs(z[other] - zz); best = other; }
-        sum += colour[best];
+        // bilinear among the neighbours on the same surface; the nearest in depth where none is
+        vec4 mixed = vec4(0.0); float weight = 1e-4, error = 1e9; int best = 4;
+        for (int j = 0; j < 4; j++) {
+            int i = 4 + (j & 1) * d.x + (j >> 1) * 3 * d.y;
+            float share = (j & 1) == 0 ? 0.75 : 0.25;
+            share *= j < 2 ? 0.75 : 0.25;
+            float e = abs(z[i] - zz);
+            if (e < 0.004) { mixed += share * colour[i]; weight += share; }
+            if (e < error) { error = e; best = i; }
+        }
+        sum += weight > 0.01 ? mixed / (weight - 1e-4) : colour[best];
     }
     o_colour = sum * 0.25;
 }
@@ -140,14 +142,18 @@ vec3 irradiance(vec3 n) {
 
 float dither(vec2 p) { return fract(52.9829189 * fract(dot(p, vec2(0.06711056, 0.00583715)))); }
 
-const vec2 SPIRAL[10] = vec2[10](vec2(1.000, 0.000), vec2(-0.737, 0.675), vec2(0.087, -0.996), vec2(0.608, 0.794), vec2(-0.985, -0.174), vec2(0.844, -0.537), vec2(-0.260, 0.966), vec2(-0.461, -0.887), vec2(0.939, 0.343), vec2(-0.924, 0.382));
+const vec2 SPIRAL[10] = vec2[10](
+    vec2(1.000, 0.000), vec2(-0.737, 0.675), vec2(0.087, -0.996), vec2(0.608, 0.794),
+    vec2(-0.985, -0.174), vec2(0.844, -0.537), vec2(-0.260, 0.966), vec2(-0.461, -0.887),
+    vec2(0.939, 0.343), vec2(-0.924, 0.382));
 const vec2 DISC[8] = vec2[8](vec2(0.25, 0.0), vec2(-0.319, 0.292), vec2(0.049, -0.557), vec2(0.402, 0.525),
     vec2(-0.739, -0.131), vec2(0.7, -0.445), vec2(-0.234, 0.871), vec2(-0.446, -0.859));
 
 #define SHADOW(NAME, MAP, LIGHT) float NAME(vec3 position, vec3 normal, mat2 turn) { \\
     vec3 c = (u_shadow_matrix[LIGHT] * vec4(position + normal * 0.0025, 1.0)).xyz * 0.5 + 0.5; \\
     float radius = u_shadow_radius[LIGHT], sum = 0.0; \\
-    for (int i = 0; i < 8; i++) sum += texture(MAP, vec3(c.xy + turn * DISC[i] * radius, c.z - 0.0012 - radius * 0.03)); \\
+    float depth = c.z - 0.0012 - radius * 0.03; \\
+    for (int i = 0; i < 8; i++) sum += texture(MAP, vec3(c.xy + turn * DISC[i] * radius, depth)); \\
     vec2 edge = abs(c.xy - 0.5); \\
     return mix(sum / 8.0, 1.0, smoothstep(0.42, 0.49, max(edge.x, edge.y))); }
 SHADOW(shadow0, u_shadow0, 0)
@@ -170,7 +176,9 @@ float occlusion(vec3 position, vec3 normal, mat2 turn) {
 }
 
 // what the geometry pass has left about this pixel
-struct Surface { vec3 position; vec3 normal; vec3 view; vec3 rest; vec4 uv; vec2 tint; float material; mat2 turn; };
+struct Surface {
+    vec3 position; vec3 normal; vec3 view; vec3 rest; vec4 uv; vec2 tint; float material; mat2 turn;
+};
 Surface surface() {
     ivec2 at = ivec2(gl_FragCoord.xy);
     vec4 rest = texelFetch(u_rest, at, 0), normal = texelFetch(u_normal, at, 0);
@@ -205,7 +213,12 @@ vec3 bump(vec3 n, vec3 position, float slope_x, float slope_y) {
 }
 """
 
-SKIN_FRAGMENT = SURFACE_HEAD + NOISE + LIGHTING + BUMP + """
+SKIN_FRAGMENT = (
+    SURFACE_HEAD
+    + NOISE
+    + LIGHTING
+    + BUMP
+    + """
 uniform sampler2D u_detail;      // height, blood, pigment, palm share; only the hands have texels
 uniform vec3 u_dorsal;           // linear albedo of the back of the hand, the arms and the face
 uniform vec3 u_palm;             // ... of the palm
@@ -274,11 +287,18 @@ void main() {
     o_colour = vec4(albedo * diffuse + u_gloss * (specular + mirror), 1.0);
 }
 """
+)
 
-CLOTH_FRAGMENT = SURFACE_HEAD + NOISE + LIGHTING + BUMP + """
+CLOTH_FRAGMENT = (
+    SURFACE_HEAD
+    + NOISE
+    + LIGHTING
+    + BUMP
+    + """
 uniform vec3 u_colour_a[3];
 uniform vec3 u_colour_b[3];
-uniform int u_pattern[3];    // 0 plain, 1 stripes, 2 upright stripes, 3 plaid, 4 dots, 5 blotches, 6 print, 7 melange
+// 0 plain, 1 stripes, 2 upright stripes, 3 plaid, 4 dots, 5 blotches, 6 print, 7 melange
+uniform int u_pattern[3];
 uniform float u_scale[3];    // size of the pattern in metres
 uniform float u_folds[3];
 uniform float u_sheen[3];
@@ -300,7 +320,8 @@ void main() {
     else if (pattern == 3) t = 0.5 * stripe(q.x, 0.6) + 0.5 * stripe(q.y, 0.6);
     else if (pattern == 4) t = smoothstep(0.28, 0.22, length(fract(q.xy) - 0.5));
     else if (pattern == 5) t = smoothstep(-0.05, 0.05, fbm(q * 0.25));
-    else if (pattern == 6) t = step(0.0, v_rest.z) * smoothstep(0.0, 0.06, 0.11 - max(abs(v_rest.x), abs(v_rest.y - 0.25)))
+    else if (pattern == 6) t = step(0.0, v_rest.z)
+        * smoothstep(0.0, 0.06, 0.11 - max(abs(v_rest.x), abs(v_rest.y - 0.25)))
         * step(0.0, fbm(q * 0.5));
     else if (pattern == 7) t = 0.5 + 1.4 * fbm(v_rest * 60.0);
     vec3 albedo = mix(u_colour_a[g], u_colour_b[g], clamp(t, 0.0, 1.0));
@@ -329,8 +350,13 @@ void main() {
     o_colour = vec4(albedo * diffuse * (1.0 + u_sheen[g] * rim), 1.0);
 }
 """
+)
 
-HAIR_FRAGMENT = SURFACE_HEAD + NOISE + LIGHTING + """
+HAIR_FRAGMENT = (
+    SURFACE_HEAD
+    + NOISE
+    + LIGHTING
+    + """
 uniform vec3 u_colour_a;
 uniform float u_strands;
 void main() {
@@ -357,15 +383,21 @@ void main() {
     o_colour = vec4(max(albedo, 0.0) * diffuse + specular * (0.6 + strand), 1.0);
 }
 """
+)
 
-EYE_FRAGMENT = SURFACE_HEAD + NOISE + LIGHTING + """
+EYE_FRAGMENT = (
+    SURFACE_HEAD
+    + NOISE
+    + LIGHTING
+    + """
 uniform vec3 u_colour_a;   // the iris
 uniform vec3 u_colour_b;   // the rest
 void main() {
     Surface s = surface();
     vec3 view = s.view, n = s.normal;
     float r = s.uv.z;    // angle from the pupil's axis, 0..1
-    vec3 albedo = r < 0.0 ? vec3(0.35, 0.31, 0.24) : r < 0.14 ? vec3(0.005) : r < 0.34 ? u_colour_a : u_colour_b;
+    vec3 albedo = r < 0.0 ? vec3(0.35, 0.31, 0.24)   // teeth
+        : r < 0.14 ? vec3(0.005) : r < 0.34 ? u_colour_a : u_colour_b;
     vec3 diffuse = irradiance(n), specular = vec3(0.0);
     for (int i = 0; i < LIGHTS; i++) {
         diffuse += u_light[i] * max(dot(n, u_direction[i]) * 0.8 + 0.2, 0.0);
@@ -374,3 +406,4 @@ void main() {
     o_colour = vec4(albedo * diffuse * 0.7 + specular, 1.0);
 }
 """
+)

@@ -17,14 +17,30 @@ FIRST_HAND_PART = (2, 18)  # mask ids of the left and the right hand
 PARTS_PER_HAND = 16
 
 # sRGB of the back of the hand, pale to dark, and of the palm that goes with it
-TONES = np.array([
-    (0.0, 240, 203, 186), (0.15, 233, 188, 165), (0.3, 224, 172, 143), (0.45, 204, 147, 112),
-    (0.6, 172, 116, 83), (0.75, 132, 86, 60), (0.88, 96, 62, 45), (1.0, 66, 43, 34),
-])
-PALMS = np.array([
-    (0.0, 242, 196, 178), (0.15, 238, 184, 163), (0.3, 231, 174, 150), (0.45, 220, 162, 136),
-    (0.6, 206, 150, 122), (0.75, 190, 136, 110), (0.88, 174, 122, 100), (1.0, 156, 108, 90),
-])
+TONES = np.array(
+    [
+        (0.0, 240, 203, 186),
+        (0.15, 233, 188, 165),
+        (0.3, 224, 172, 143),
+        (0.45, 204, 147, 112),
+        (0.6, 172, 116, 83),
+        (0.75, 132, 86, 60),
+        (0.88, 96, 62, 45),
+        (1.0, 66, 43, 34),
+    ]
+)
+PALMS = np.array(
+    [
+        (0.0, 242, 196, 178),
+        (0.15, 238, 184, 163),
+        (0.3, 231, 174, 150),
+        (0.45, 220, 162, 136),
+        (0.6, 206, 150, 122),
+        (0.75, 190, 136, 110),
+        (0.88, 174, 122, 100),
+        (1.0, 156, 108, 90),
+    ]
+)
 BLOOD = np.array([0.06, 0.34, 0.27])  # absorption of blood in the skin, per unit, linear RGB
 PIGMENT = np.array([0.22, 0.34, 0.50])
 
@@ -41,18 +57,21 @@ def _tone(table, value):
 
 def skin_uniforms(tone, age, rng):
     """Uniforms of the skin program for a tone 0 (pale) .. 1 (dark), with this person's own tint."""
-    redness = rng.normal(0.15, 0.45) + 0.55 * (rng.random() < 0.3) * (1 - tone)
+    redness = rng.normal(0.30, 0.40) + (0.25 + 0.5 * (rng.random() < 0.35)) * (1 - tone)
     warmth = rng.normal(0.0, 0.12)
     tint = np.exp(-redness * BLOOD * (1 - 0.5 * tone) - warmth * np.array([-0.1, 0.1, 0.5]))
     dorsal, palm = _tone(TONES, tone) * tint, _tone(PALMS, tone) * tint
     contrast = rng.uniform(0.6, 1.5)
     pale = 1 - tone
     return {
-        "u_dorsal": dorsal, "u_palm": palm,
-        "u_blood": BLOOD * (1.1 - 0.55 * tone) * contrast, "u_pigment": PIGMENT * (0.4 + 1.2 * tone) * contrast,
+        "u_dorsal": dorsal,
+        "u_palm": palm,
+        "u_blood": BLOOD * (1.1 - 0.55 * tone) * contrast,
+        "u_pigment": PIGMENT * (0.4 + 1.2 * tone) * contrast,
         "u_lips": dorsal * np.exp(-BLOOD * rng.uniform(1.2, 3.0)) * rng.uniform(0.75, 1.0),
         "u_bump": float(rng.uniform(0.0008, 0.0018) * (1 + 0.5 * (age > 50))),
-        "u_roughness": float(rng.uniform(0.38, 0.62)), "u_gloss": float(rng.uniform(0.4, 1.3)),
+        "u_roughness": float(rng.uniform(0.38, 0.62)),
+        "u_gloss": float(rng.uniform(0.4, 1.3)),
         "u_mottling": float(rng.uniform(0.15, 0.9)),
         "u_nail_colour": _nail(dorsal, palm, rng),
         "u_wrap": np.array([0.32, 0.14, 0.09]) * rng.uniform(0.6, 1.4) * (0.5 + 0.5 * pale),
@@ -62,14 +81,17 @@ def skin_uniforms(tone, age, rng):
 def _nail(dorsal, palm, rng):
     if rng.random() < 0.12:  # painted
         return to_linear(np.array([rng.uniform(0.1, 0.9), rng.uniform(0.0, 0.5), rng.uniform(0.0, 0.6)]))
-    base = 0.35 * dorsal + 0.65 * palm
-    return np.clip(base * np.array([1.06, 0.98, 0.98]) * rng.uniform(0.95, 1.12), 0, 0.9)
+    base = 0.25 * dorsal + 0.75 * palm
+    return np.clip(base * np.array([1.12, 1.02, 1.04]) * rng.uniform(0.95, 1.25), 0, 0.9)
 
 
 @dataclass
 class SkinMap:
-    """Per render vertex: uv (R, 2) in the detail texture, rest (R, 3) metres, skin (R, 4): lips or pupil angle,
-    blood, pigment, 1 on hands; weld (R,) int: vertices at one place share a number; hands: input of the bake."""
+    """Per render vertex: uv (R, 2) in the detail texture, rest (R, 3) metres, skin (R, 4): lips or pupil
+    angle, blood, pigment, 1 on hands; weld (R,) int: vertices at one place share a number.
+
+    hands: input of the bake.
+    """
 
     uv: np.ndarray
     rest: np.ndarray
@@ -94,7 +116,9 @@ def skin_map():
     skin = np.zeros((len(rest), 4), np.float32)
     hands = []
     for side in (0, 1):
-        heads, tails = (body.base[count + k * bones : count + (k + 1) * bones].astype(np.float64) for k in (0, 1))
+        heads, tails = (
+            body.base[count + k * bones : count + (k + 1) * bones].astype(np.float64) for k in (0, 1)
+        )
         rig = fit_hand_rig(body, control, heads, tails, side)
         hand = _hand_features(body, rest, rig, side)
         uv[hand["vertices"]] = hand["uv"] * (0.5, 1.0) + (0.5 * side, 0.0)
@@ -147,8 +171,14 @@ def _hand_features(body, rest, rig, side):
         finger[mine, 1] = total[mine] @ dorsal
         finger[mine, 2] = k
         on_finger[mine] = True
-    return {"vertices": vertices, "faces": faces.astype(np.int32), "uv": uv.astype(np.float32),
-            "local": local.astype(np.float32), "finger": finger.astype(np.float32), "rest": rest[vertices]}
+    return {
+        "vertices": vertices,
+        "faces": faces.astype(np.int32),
+        "uv": uv.astype(np.float32),
+        "local": local.astype(np.float32),
+        "finger": finger.astype(np.float32),
+        "rest": rest[vertices],
+    }
 
 
 def _along(points, joints):
@@ -166,6 +196,7 @@ def _along(points, joints):
 
 def _face_features(body, rest, skin):
     """Fill columns 0 to 2 of `skin` on the head: lips, cheeks, brows; the pupil's angle on the eyes."""
+
     def of_kind(name):
         return np.unique(body.faces[body.kind == KINDS.index(name)])
 
@@ -185,7 +216,9 @@ def _face_features(body, rest, skin):
         direction = rest[eye] - centre
         skin[eye, 0] = np.arccos(direction[:, 2] / np.linalg.norm(direction, axis=1)) / (np.pi / 2)
         e = centre - [0, mouth[1], 0]
-        brow = ((p[:, 0] - e[0]) / 0.022) ** 2 + ((p[:, 1] - e[1] - 0.024 + 0.15 * abs(p[:, 0] - e[0])) / 0.0055) ** 2
+        brow = ((p[:, 0] - e[0]) / 0.022) ** 2 + (
+            (p[:, 1] - e[1] - 0.024 + 0.15 * abs(p[:, 0] - e[0])) / 0.0055
+        ) ** 2
         pigment += 3.0 * np.exp(-brow) * (p[:, 2] > front - 0.03)
         cheek = ((p[:, 0] - e[0] * 1.15) ** 2 + (p[:, 1] - e[1] + 0.04) ** 2) / 0.02**2
         blood += 0.6 * np.exp(-cheek)

@@ -44,11 +44,13 @@ void main() {
     if (inside > 0.5) {
         float w = 0.030;
         float ip = mix(1.0, 2.0, thumb), base = mix(0.42, 1.05, thumb);
-        crease += 0.8 * bell(t - base + warp, w) + bell(t - ip + 0.05 + warp, w) + 0.7 * bell(t - ip - 0.06 + warp * 1.3, w)
+        crease += 0.8 * bell(t - base + warp, w) + bell(t - ip + 0.05 + warp, w)
+            + 0.7 * bell(t - ip - 0.06 + warp * 1.3, w)
             + (1.0 - thumb) * bell(t - 2.0 + warp, w * 1.1);
         crease *= smoothstep(0.15, -0.35, dorsal);
         // wrinkles over the knuckles
-        float pip = mix(bell(t - 0.98, 0.20), bell(t - 1.95, 0.20), thumb), dip = (1.0 - thumb) * bell(t - 1.95, 0.13);
+        float pip = mix(bell(t - 0.98, 0.20), bell(t - 1.95, 0.20), thumb);
+        float dip = (1.0 - thumb) * bell(t - 1.95, 0.13);
         float ridges = 0.5 + 0.5 * sin((t + 0.25 * mid.z + 0.12 * dorsal * dorsal) * 62.0 + 7.0 * low.z);
         float knuckle = (pip + 0.7 * dip) * smoothstep(0.1, 0.7, dorsal);
         height -= (0.35 + 0.5 * u_age) * knuckle * ridges * ridges;
@@ -58,8 +60,10 @@ void main() {
         blood += 0.45 * smoothstep(2.3, 2.9, t) + 0.20 * palm * (bell(t - 0.7, 0.25) + bell(t - 1.5, 0.25));
     } else {
         vec2 p = q.xy + 0.09 * vec2(mid.y, mid.z) + 0.10 * low.yz;
-        float heart = min(line(p, vec2(-0.50, 0.66), vec2(-0.10, 0.70)), line(p, vec2(-0.10, 0.70), vec2(0.14, 0.90)));
-        float head = min(line(p, vec2(0.44, 0.74), vec2(0.10, 0.62)), line(p, vec2(0.10, 0.62), vec2(-0.36, 0.42)));
+        float heart = min(line(p, vec2(-0.50, 0.66), vec2(-0.10, 0.70)),
+            line(p, vec2(-0.10, 0.70), vec2(0.14, 0.90)));
+        float head = min(line(p, vec2(0.44, 0.74), vec2(0.10, 0.62)),
+            line(p, vec2(0.10, 0.62), vec2(-0.36, 0.42)));
         float life = min(line(p, vec2(0.46, 0.72), vec2(0.20, 0.58)),
             min(line(p, vec2(0.20, 0.58), vec2(0.03, 0.30)), line(p, vec2(0.03, 0.30), vec2(0.06, 0.04))));
         float fate = line(p, vec2(-0.03, 0.10), vec2(-0.02, 0.72));
@@ -67,19 +71,23 @@ void main() {
             + 0.9 * bell(q.y - 0.03 + 0.03 * mid.x, 0.014) + 0.5 * bell(q.y + 0.04 + 0.03 * mid.x, 0.012);
         crease *= smoothstep(0.1, -0.3, dorsal);
         // fine lines: ridges of stretched noise
-        float net = bell(noise4(v_rest * vec3(9.0, 22.0, 9.0)).x, 0.035) + bell(noise4(v_rest * vec3(24.0, 9.0, 24.0)).y, 0.03);
+        float net = bell(noise4(v_rest * vec3(9.0, 22.0, 9.0)).x, 0.035)
+            + bell(noise4(v_rest * vec3(24.0, 9.0, 24.0)).y, 0.03);
         crease += (0.28 + 0.3 * u_age) * net * palm;
         // cushions of the thumb, the little finger and below the fingers
-        float cushion = bell(length(q.xy - vec2(0.30, 0.30)), 0.26) + bell(length(q.xy - vec2(-0.32, 0.28)), 0.24)
+        float cushion = bell(length(q.xy - vec2(0.30, 0.30)), 0.26)
+            + bell(length(q.xy - vec2(-0.32, 0.28)), 0.24)
             + bell(q.y - 0.88, 0.14);
         blood += 0.42 * cushion * palm - 0.22 * palm * bell(length(q.xy - vec2(-0.02, 0.50)), 0.2);
         // tendons and veins on the back
         float tendon = 0.0;
         for (int i = 0; i < 4; i++)
-            tendon += bell(line(q.xy, vec2(0.02, 0.12), vec2(0.30 - 0.21 * float(i), 1.0 - 0.05 * abs(float(i) - 1.0))), 0.030);
+            tendon += bell(line(q.xy, vec2(0.02, 0.12),
+                vec2(0.30 - 0.21 * float(i), 1.0 - 0.05 * abs(float(i) - 1.0))), 0.030);
         height += 0.45 * tendon * back * smoothstep(0.25, 0.7, q.y) * (0.4 + u_age);
         vec2 v = q.xy + 0.25 * noise4(v_rest * 3.0).xy;
-        float vein = bell(noise4(vec3(v * vec2(0.10, 0.045), 0.3)).x, 0.035) * back * smoothstep(-0.2, 0.2, q.y);
+        float vein = bell(noise4(vec3(v * vec2(0.10, 0.045), 0.3)).x, 0.035) * back
+            * smoothstep(-0.2, 0.2, q.y);
         height += 0.55 * u_veins * vein;
         blood -= 0.45 * u_veins * vein;
         pigment += 0.15 * u_veins * vein;

@@ -68,8 +68,11 @@ def subdivide_region(quads, corners, refine, texture, count):
             v, w = vs[k], vs[(k + 1) % 4]
             ring.append(builder.point(("v", v), vertex_point.get(v, {v: 1.0}), uvs[k]))
             if _edge(v, w) in edge_point:
-                ring.append(builder.point(("e", _edge(v, w)), edge_point[_edge(v, w)],
-                                          (uvs[k] + uvs[(k + 1) % 4]) / 2))
+                ring.append(
+                    builder.point(
+                        ("e", _edge(v, w)), edge_point[_edge(v, w)], (uvs[k] + uvs[(k + 1) % 4]) / 2
+                    )
+                )
         if refine[q]:
             centre = builder.point(("f", q), face_point[q], uvs.mean(0))
             for k in range(4):
@@ -83,8 +86,12 @@ def subdivide_region(quads, corners, refine, texture, count):
             for k in range(1, len(ring) - 1):
                 faces.append((ring[0], ring[k], ring[k + 1]))
                 source.append(q)
-    return {"matrix": builder.matrix(), "uv": np.array(builder.uv), "faces": np.array(faces),
-            "source": np.array(source)}
+    return {
+        "matrix": builder.matrix(),
+        "uv": np.array(builder.uv),
+        "faces": np.array(faces),
+        "source": np.array(source),
+    }
 
 
 def _edge(a, b):

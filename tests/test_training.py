@@ -1,0 +1,231 @@
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from toy_samples import FLAT_HAND
+
+from hand3d.augment import Augment
+from hand3d.networks import lifting
+from hand3d.skeleton import NUM_KEYPOINTS
+from hand3d.training import HandSegNetTraining, LiftingTraining, PoseNetTraining
+from hand3d.views import Views, random_rotation
+
+SIDE, SIZE, BATCH = 40, 32, 4
+
+
+def toy_posenet(with_side=True):
+    image = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(8, 3, strides=4, padding="same", activation="relu")(image)
+    maps = [layers.Conv2D(NUM_KEYPOINTS, 1, name=f"maps{k}")(x) for k in (1, 2)]
+    if not with_side:
+        return keras.Model(image, maps)
+    side = layers.Dense(2)(layers.GlobalAveragePooling2D()(x))
+    return keras.Model(image, {"score_maps": maps, "side": side})
+
+
+def toy_batch(rng):
+    return {
+        "picture": rng.integers(0, 255, (BATCH, SIDE, SIDE, 5)).astype(np.uint8),
+        "background": rng.integers(0, 255, (BATCH, SIZE, SIZE, 3)).astype(np.uint8),
+        "uv": rng.uniform(8, 32, (BATCH, NUM_KEYPOINTS, 2)).astype(np.float32),
+        "visible": rng.random((BATCH, NUM_KEYPOINTS)) < 0.8,
+        "side": rng.integers(0, 2, BATCH).astype(np.int32),
+    }
+
+
+def toy_poses(rng, count=8):
+    xyz = FLAT_HAND + rng.normal(0, 0.003, (count, NUM_KEYPOINTS, 3)) + (0, 0, 0.5)
+    side = rng.integers(0, 2, count)
+    xyz[side == 1, :, 0] *= -1
+    return {
+        "xyz": xyz.astype(np.float32),
+        "side": side.astype(np.int32),
+        "visible": np.ones((count, NUM_KEYPOINTS), bool),
+    }
+
+
+@pytest.mark.parametrize("loss, with_side", [("position", True), ("paper", False)])
+def test_posenet_learns_a_batch(loss, with_side):
+    keras.utils.set_random_seed(0)
+    augment = Augment(
+        SIZE, 1.25, crop_factor=1.0, roll=0, roll_any=0, mirror=0, shift=0, scale=(1, 1), colour=0
+    )
+    model = PoseNetTraining(toy_posenet(with_side), augment, loss=loss)
+    model.compile(optimizer=keras.optimizers.Adam(1e-2))
+    batch = toy_batch(np.random.default_rng(0))
+    before = model.evaluate(batch, batch_size=BATCH, return_dict=True, verbose=0)
+    model.fit(batch, batch_size=BATCH, epochs=15, verbose=0)
+    after = model.evaluate(batch, batch_size=BATCH, return_dict=True, verbose=0)
+    assert after["loss"] < before["loss"]
+    assert {"loss", "epe_px", "pck_5"} <= set(after)
+    assert 0 <= after["pck_5"] <= 1
+
+
+def test_perfect_maps_have_no_error_and_mirrored_sides_swap():
+    augment = Augment(SIZE, 1.25, crop_factor=1.0, mirror=1.0)
+    model = PoseNetTraining(toy_posenet(), augment)
+    batch = toy_batch(np.random.default_rng(1))
+    outputs = model(batch, training=True)
+    np.testing.assert_array_equal(ops.convert_to_numpy(outputs["side_true"]), 1 - batch["side"])
+    outputs = model(batch, training=False)
+    np.testing.assert_array_equal(ops.convert_to_numpy(outputs["side_true"]), batch["side"])
+    grid = np.arange(8) * 4 + 1.5
+    uv = np.clip(ops.convert_to_numpy(outputs["uv"]), 3, SIZE - 4)
+    square = [(grid[None, :, None] - uv[:, None, :, axis]) ** 2 for axis in (0, 1)]
+    logits = -(square[1][:, :, None] + square[0][:, None]) / 32
+    outputs |= {"score_maps": [ops.convert_to_tensor(logits, "float32")], "uv": ops.convert_to_tensor(uv)}
+    error, weight = model.measure(outputs)["epe_px"]
+    error = ops.convert_to_numpy(error)[ops.convert_to_numpy(weight) > 0]
+    assert error.max() < 0.5
+
+
+def test_handsegnet_learns_a_batch():
+    keras.utils.set_random_seed(0)
+    image = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(8, 3, strides=4, padding="same", activation="relu")(image)
+    model = HandSegNetTraining(
+        keras.Model(image, layers.Conv2D(2, 1)(x)), Augment(SIZE, 1.0, crop_factor=1.0)
+    )
+    model.compile(optimizer=keras.optimizers.Adam(1e-2))
+    batch = {
+        key: value
+        for key, value in toy_batch(np.random.default_rng(0)).items()
+        if key in ("picture", "background")
+    }
+    hand = np.zeros((BATCH, SIDE, SIDE), bool)
+    hand[:, 10:30, 8:24] = True
+    batch["picture"] = np.where(hand[..., None], (230, 180, 150, 255, 255), (20, 60, 90, 255, 0)).astype(
+        np.uint8
+    )
+    before = model.evaluate(batch, batch_size=BATCH, return_dict=True, verbose=0)
+    model.fit(batch, batch_size=BATCH, epochs=60, verbose=0)
+    after = model.evaluate(batch, batch_size=BATCH, return_dict=True, verbose=0)
+    assert after["loss"] < before["loss"] and after["iou"] > 0.6
+
+
+@pytest.mark.parametrize("variant", ["proposed", "local"])
+def test_lifting_learns_a_batch(variant):
+    keras.utils.set_random_seed(0)
+    model = LiftingTraining(lifting(variant, dropout=False), Views(any_view=0.0), variant=variant)
+    model.compile(optimizer=keras.optimizers.Adam(1e-3))
+    poses = toy_poses(np.random.default_rng(0))
+    before = model.evaluate(poses, batch_size=8, return_dict=True, verbose=0)
+    model.fit(poses, batch_size=8, epochs=12, verbose=0)
+    after = model.evaluate(poses, batch_size=8, return_dict=True, verbose=0)
+    assert after["epe_mm/root_scale"] < before["epe_mm/root_scale"]
+
+
+def test_views_are_of_the_same_kind_of_hand():
+    poses = toy_poses(np.random.default_rng(0))
+    still = Views()(poses["xyz"], poses["side"], poses["visible"])
+    np.testing.assert_array_equal(ops.convert_to_numpy(still["xyz_camera"]), poses["xyz"])
+    uv = ops.convert_to_numpy(still["uv_crop"])
+    extent = np.ptp(uv, axis=1).max(1)
+    np.testing.assert_allclose(extent, 256 / 1.25, rtol=1e-4)
+    seen = Views(proportions=0.0, seed=1)(poses["xyz"], poses["side"], poses["visible"], training=True)
+    xyz, side = (ops.convert_to_numpy(seen[key]) for key in ("xyz_camera", "side"))
+    # rigid but for the mirror: distances stay, and the chirality goes with the side
+    for ours, theirs in zip(xyz, poses["xyz"], strict=True):
+        distances = [np.linalg.norm(hand[:, None] - hand[None], axis=-1) for hand in (ours, theirs)]
+        np.testing.assert_allclose(*distances, atol=1e-4)
+    triple = [np.linalg.det(hand[:, [5, 12, 17]] - hand[:, [20]]) for hand in (xyz, poses["xyz"])]
+    same = np.sign(triple[0]) == np.sign(triple[1])
+    np.testing.assert_array_equal(same, side == poses["side"])
+    maps = ops.convert_to_numpy(seen["score_maps"])
+    assert maps.shape == (8, 32, 32, NUM_KEYPOINTS) and 0 <= maps.min() and maps.max() <= 1
+
+
+def test_random_rotations_are_rotations():
+    turns = ops.convert_to_numpy(
+        random_rotation(np.random.default_rng(0).normal(size=(2000, 4)).astype(np.float32))
+    )
+    np.testing.assert_allclose(
+        turns @ turns.transpose(0, 2, 1), np.broadcast_to(np.eye(3), turns.shape), atol=1e-5
+    )
+    np.testing.assert_allclose(np.linalg.det(turns), 1, atol=1e-5)
+    np.testing.assert_allclose(turns.mean(0), 0, atol=0.06)  # uniform
+
+
+# ---------------------------------------------------------------- experiments.common
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    batch: int = BATCH
+    steps: int = 6
+    epoch_steps: int = 2
+    schedule: str = "cosine"
+    learning_rate: float = 1e-3
+    warmup: int = 1
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    ema: float = 0.9
+    seed: int = 0
+    scale: tuple = (0.5, 2.0)
+
+
+def test_settings_are_typed_and_unknown_keys_refused():
+    from experiments import common
+
+    changed = common.change(Recipe(), ["steps=8", "learning_rate=1e-2", "scale=1,1.5"])
+    assert changed == Recipe(steps=8, learning_rate=0.01, scale=(1.0, 1.5))
+    for bad in ("stepz=8", "steps", "steps=many"):
+        with pytest.raises(ValueError, match="--set step"):
+            common.change(Recipe(), [bad])
+
+
+def test_schedules():
+    from experiments import common
+
+    cosine = common.schedule(Recipe(steps=100, warmup=10, learning_rate=1.0))
+    values = [float(cosine(step)) for step in (0, 10, 55, 100)]
+    np.testing.assert_allclose(values, [0, 1, 0.5, 0], atol=1e-3)
+    paper = common.schedule(Recipe(schedule="1e-4:10,1e-5:20,1e-6"))
+    np.testing.assert_allclose([float(paper(step)) for step in (0, 15, 25)], [1e-4, 1e-5, 1e-6])
+    assert common.schedule(Recipe(schedule="1e-4")) == 1e-4
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="the training programs run on TensorFlow")
+def test_a_killed_run_goes_on(tmp_path, monkeypatch):
+    tf = pytest.importorskip("tensorflow")
+    from experiments import common
+
+    seeds = []
+
+    def data(seed):
+        seeds.append(seed)
+        return tf.data.Dataset.from_tensors(toy_batch(np.random.default_rng(seed))).repeat()
+
+    def run():
+        keras.utils.set_random_seed(0)
+        model = PoseNetTraining(toy_posenet(), Augment(SIZE, 1.25, jit=common.compiler()))
+        common.train(model, Recipe(), str(tmp_path), data, data(99).take(1), monitor="val_epe_px", mode="min")
+        return model
+
+    def killed(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(common.SaveNetwork, "on_epoch_end", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    assert (tmp_path / "state.weights.h5").exists() and not (tmp_path / "last.weights.h5").exists()
+    model = run()
+    assert int(model.optimizer.iterations) == 6
+    assert seeds == [99, 0, 99, 1]  # the second time from epoch 1
+    log = (tmp_path / "log.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in log] == ["epoch", "1", "2"]
+    assert {"best.weights.h5", "last.weights.h5", "recipe.json", "tensorboard"} <= {
+        p.name for p in tmp_path.iterdir()
+    }
+    assert not list(tmp_path.glob("*.partial*"))
+    network = toy_posenet()
+    network.load_weights(tmp_path / "last.weights.h5")
+    for ours, theirs in zip(network.get_weights(), model.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)  # the averages, as left by the last epoch
+    assert json.loads((tmp_path / "recipe.json").read_text())["steps"] == 6
+    with pytest.raises(SystemExit, match="learning_rate"):
+        common.open_run(str(tmp_path), Recipe(learning_rate=0.5))
