@@ -29,7 +29,7 @@ def parse(recipes, description, argv=None):
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", required=True, help="folder of records (python -m pipelines.render)")
+    parser.add_argument("--data", required=True, help="what to train and validate on, see above")
     parser.add_argument("--run", required=True, help="folder of this run; an unfinished one is resumed")
     parser.add_argument("--recipe", choices=sorted(recipes), default="lite")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
@@ -44,7 +44,7 @@ def parse(recipes, description, argv=None):
 
 
 def change(recipe, settings):
-    """A copy of the recipe with `settings`, a list of "key=value"; ValueError for an unknown key or bad value."""
+    """A copy of the recipe with `settings`, a list of "key=value"; ValueError if one does not fit."""
     fields = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
     for setting in settings:
         key, separator, value = setting.partition("=")
@@ -137,7 +137,7 @@ def save_weights(model, path):
 
 
 class SaveState(keras.callbacks.Callback):
-    """After every epoch: the state for resuming, in one file, so that a killed run loses one epoch at most."""
+    """After every epoch: the state for resuming, in one file; a killed run loses one epoch at most."""
 
     def __init__(self, run):
         super().__init__()
@@ -148,7 +148,7 @@ class SaveState(keras.callbacks.Callback):
 
 
 class SaveNetwork(keras.callbacks.Callback):
-    """After every epoch: the network alone, as last and, if `monitor` is the lowest or highest yet, as best."""
+    """After every epoch: the network alone, as last and, if `monitor` is the best yet, as best."""
 
     def __init__(self, run, monitor, mode):
         super().__init__()

@@ -1,9 +1,9 @@
 """HandSegNet: hand pixels in a whole image (paper section 4.1; PAPER.md 1.1 and 4).
 
-    python -m experiments.handsegnet --data RECORDS --run runs/handsegnet [--recipe lite|paper] [--set key=value]
+    python -m experiments.handsegnet --data RECORDS --run runs/handsegnet [--recipe lite|paper] [--set k=v]
 
-`lite` trains the small network on whole images and zooms on their hands, with new backgrounds; `paper` is the
-published network, schedule and augmentation.
+RECORDS is a folder made by `pipelines.render`.  `lite` trains the small network on whole images and zooms on
+their hands, with new backgrounds; `paper` is the published network, schedule and augmentation.
 """
 
 import dataclasses

@@ -1,9 +1,11 @@
 """Lifting: 3D coordinates from score maps (paper section 4.3 and Table 2; PAPER.md 1.6 and 4).
 
-    python -m experiments.lifting --data RECORDS[,RECORDS...] --run runs/lifting [--set variant=direct]
+    python -m experiments.lifting --data SOURCE[,SOURCE...] --run runs/lifting [--set variant=direct]
 
-Trains on the poses of the records, in made-up views (`hand3d.views`); images are not read.  `lite` uses the
-published network, `proposed`, with a larger batch and learning rate; `paper` is the published schedule.
+A source is a folder of records, whose images are not read, or a file of `pipelines.poses` (.npz); each gives
+what it has of the training and of the evaluation split.  Trains in made-up views (`hand3d.views`), validates
+in the views as they are.  `lite` uses the published network, `proposed`, with a larger batch and learning
+rate; `paper` is the published schedule.
 """
 
 import dataclasses
@@ -90,13 +92,13 @@ def main(argv=None):
 
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(recipe.precision)
-    folders = arguments.data.split(",")
-    validation = lifting_batches(folders[:1], "evaluation", training=False, batch=256)
+    sources = arguments.data.split(",")
+    validation = lifting_batches(sources, "evaluation", training=False, batch=256)
     model = LiftingTraining(build(recipe), views(recipe), variant=recipe.variant)
 
     def training_data(seed):
         limit = recipe.limit or None
-        return lifting_batches(folders, "training", training=True, batch=recipe.batch, seed=seed, limit=limit)
+        return lifting_batches(sources, "training", training=True, batch=recipe.batch, seed=seed, limit=limit)
 
     common.train(
         model,

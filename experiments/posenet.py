@@ -2,8 +2,9 @@
 
     python -m experiments.posenet --data RECORDS --run runs/posenet [--recipe lite|paper] [--set key=value]
 
-`lite` trains the small network on rendered hands with new backgrounds, by the cross-entropy over positions;
-`paper` is the published network, loss, schedule and augmentation (without CPM's weights, which are not to be had).
+RECORDS is a folder made by `pipelines.render`.  `lite` trains the small network on rendered hands with new
+backgrounds, by the cross-entropy over positions; `paper` is the published network, loss, schedule and
+augmentation (without CPM's weights, which are not to be had).
 """
 
 import dataclasses

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from hand3d.skeleton import INDEX, NUM_KEYPOINTS, ROOT, SIDES
-from pipelines.records import decode_pictures, read_records
+from pipelines.poses import read_poses
+from pipelines.records import decode_pictures, read_info, read_records
 
 GREY = 128.0  # outside an image, as `hand3d.augment` has it
 HAND_IDS = ((2, 17), (18, 33))  # first and last mask id of the left and the right hand
@@ -35,15 +36,17 @@ def posenet_batches(
 ):
     """Hands cut out with room to turn, for PoseNet.
 
-    directory, split: of the records.  batch: examples.  training: shuffle and repeat for ever, or once in order.
+    directory, split: of the records.  batch: examples.
+    training: shuffle and repeat for ever, or once in order.
     side: S, pixels of the cut; reach: its side as a multiple of the hand's box (the larger extent of its
       visible pixels).  crop_size: N, of the backgrounds.  limit: take so many hands only.
     min_visible, min_box: keypoints and pixels; a hand with less is left out.
     backgrounds: folder with photographs, or None for made-up ones; background_count: how many to prepare.
 
-    Batches are dicts: picture (B, S, S, 5) uint8; background (B, N, N, 3) uint8; uv (B, 21, 2) float32, pixels
-    of the picture, root = palm; visible (B, 21) bool; side (B,) int32; xyz (B, 21, 3) float32, metres, root =
-    palm; cut (B, 3) float32: centre u, v and side of the cut in pixels of the image; K (B, 3, 3) of the image.
+    Batches are dicts: picture (B, S, S, 5) uint8; background (B, N, N, 3) uint8; uv (B, 21, 2) float32,
+    pixels of the picture, root = palm; visible (B, 21) bool; side (B,) int32; xyz (B, 21, 3) float32,
+    metres, root = palm; cut (B, 3) float32: centre u, v and side of the cut in pixels of the image;
+    K (B, 3, 3) of the image.
     """
 
     def hands(sample):
@@ -85,9 +88,10 @@ def handsegnet_batches(
     background_count=1500,
     check=True,
 ):
-    """Whole images and, with `zooms`, the surroundings of each hand at 1.4 to 4 times its box, for HandSegNet.
+    """Whole images and, with `zooms`, the surroundings of each hand at 1.4 to 4 times its box.
 
-    Arguments as of `posenet_batches`; the zoom depends on the sample's name only, so it is the same every time.
+    For HandSegNet.  Arguments as of `posenet_batches`; the zoom depends on the sample's name only, so it is
+    the same every time.
     Batches are dicts: picture (B, S, S, 5) uint8, the hand cover being that of both hands; background
     (B, N, N, 3) uint8.
     """
@@ -116,13 +120,14 @@ def handsegnet_batches(
     return _batches(data, batch, training, seed, limit, split, crop_size, backgrounds, background_count)
 
 
-def lifting_batches(directories, split, *, batch, training, seed=0, limit=None, check=True):
+def lifting_batches(sources, split, *, batch, training, seed=0, limit=None, check=True):
     """Hand poses for the lifting networks: both hands of each sample wherever they are.
 
-    directories: one folder of records or several.  Batches are dicts: xyz (B, 21, 3) float32, metres, camera
-    axes, root = palm; side (B,) int32; visible (B, 21) bool.
+    sources: a folder of records or a file of `pipelines.poses` (.npz), or several; those without the split
+    are passed over.  Batches are dicts: xyz (B, 21, 3) float32, metres, camera axes, root = palm; side (B,)
+    int32; visible (B, 21) bool.
     """
-    poses = load_poses(directories, split, check=check)
+    poses = load_poses(sources, split, check=check)
     if limit:
         poses = {key: value[:limit] for key, value in poses.items()}
     data = tf.data.Dataset.from_tensor_slices(poses)
@@ -131,27 +136,37 @@ def lifting_batches(directories, split, *, batch, training, seed=0, limit=None, 
     return data.batch(batch, drop_remainder=training).prefetch(4)
 
 
-def load_poses(directories, split, check=True):
-    """All labelled hands of a split as numpy arrays: xyz (N, 21, 3), side (N,), visible (N, 21); see `lifting_batches`.
+def load_poses(sources, split, check=True):
+    """All labelled hands of a split: dict of xyz (N, 21, 3), side (N,), visible (N, 21).
 
-    Images are not decoded.
+    Arguments and units as of `lifting_batches`.  Images are not decoded.  ValueError if no source has a
+    hand of the split.
     """
-    poses = {"xyz": [], "side": [], "visible": []}
-    for directory in [directories] if isinstance(directories, str) else directories:
-        for sample in read_records(directory, split, check=check).as_numpy_iterator():
-            for number in range(len(SIDES)):
-                part = slice(number * NUM_KEYPOINTS, (number + 1) * NUM_KEYPOINTS)
-                if sample["present"][part].all() and (sample["xyz"][part, 2] > 0).all():
-                    poses["xyz"].append(sample["xyz"][part])
-                    poses["visible"].append(sample["visible"][part])
-                    poses["side"].append(number)
-    if not poses["side"]:
-        raise ValueError(f"{directories}: no labelled hand in the split {split!r}")
-    xyz, visible = np.stack(poses["xyz"]), np.stack(poses["visible"])
-    middle = INDEX["middle_mcp"]
+    parts = []
+    for source in [sources] if isinstance(sources, str) else sources:
+        if source.endswith(".npz"):
+            poses = read_poses(source)
+            found = poses["split"] == split and len(poses["side"])
+            parts += [{key: poses[key] for key in ("xyz", "side", "visible")}] if found else []
+        elif split in read_info(source)["splits"]:
+            parts += list(_recorded_poses(source, split, check))
+    if not parts:
+        raise ValueError(f"{sources}: no labelled hand in the split {split!r}")
+    poses = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    xyz, visible, middle = poses["xyz"], poses["visible"], INDEX["middle_mcp"]
     xyz[:, ROOT] = (xyz[:, ROOT] + xyz[:, middle]) / 2
     visible[:, ROOT] |= visible[:, middle]
-    return {"xyz": xyz, "side": np.array(poses["side"], np.int32), "visible": visible}
+    return poses
+
+
+def _recorded_poses(directory, split, check):
+    """The hands of a folder of records that lie before the camera, one by one; root = wrist."""
+    for sample in read_records(directory, split, check=check).as_numpy_iterator():
+        for number in range(len(SIDES)):
+            part = slice(number * NUM_KEYPOINTS, (number + 1) * NUM_KEYPOINTS)
+            xyz, visible = sample["xyz"][part], sample["visible"][part]
+            if sample["present"][part].all() and (xyz[:, 2] > 0).all():
+                yield {"xyz": xyz[None], "side": np.array([number], np.int32), "visible": visible[None]}
 
 
 def background_batches(folder, split, size, batch, seed=0, count=1500):

@@ -250,7 +250,7 @@ def decode_pictures(parsed):
 
 
 def decode_depth(parsed):
-    """Depth of a parsed sample, (H, W) float32 metres, 0 where there is no surface; all 0 if it was not kept."""
+    """Depth of a parsed sample, (H, W) float32 metres, 0 where there is no surface; all 0 if it is absent."""
     import tensorflow as tf
 
     return tf.cond(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from hand3d import augment
+from hand3d import augment_pixels as pixels
 from hand3d.augment import Augment
 
 BATCH, SIDE, SIZE = 8, 40, 24
@@ -30,7 +30,7 @@ def centre_of_mass(images):
 def test_labels_follow_the_pixels():
     rng = np.random.default_rng(0)
     points = rng.uniform(16, 23, (BATCH, 2)).astype(np.float32)
-    matrix = augment.similarity(
+    matrix = pixels.similarity(
         ops.convert_to_tensor(rng.uniform(-3, 3, BATCH).astype(np.float32)),
         ops.convert_to_tensor(rng.uniform(0.9, 1.3, BATCH).astype(np.float32)),
         ops.convert_to_tensor(rng.uniform(-2, 2, (BATCH, 2)).astype(np.float32)),
@@ -38,9 +38,9 @@ def test_labels_follow_the_pixels():
         SIZE,
         SIDE,
     )
-    warped, inside = augment.warp(ops.convert_to_tensor(spot_pictures(points)), matrix, SIZE)
+    warped, inside = pixels.warp(ops.convert_to_tensor(spot_pictures(points)), matrix, SIZE)
     found = centre_of_mass(numpy(warped)[..., 0] / 255)
-    moved = numpy(augment.apply_inverse(matrix, ops.convert_to_tensor(points[:, None])))[:, 0]
+    moved = numpy(pixels.apply_inverse(matrix, ops.convert_to_tensor(points[:, None])))[:, 0]
     np.testing.assert_allclose(found, moved, atol=0.35)
     assert set(np.unique(numpy(inside))) <= {0.0, 1.0}
 
@@ -48,8 +48,8 @@ def test_labels_follow_the_pixels():
 def test_mirror_keeps_rows_and_reverses_columns():
     picture = np.random.default_rng(0).integers(0, 255, (1, SIDE, SIDE, 5)).astype(np.uint8)
     zero, one = ops.zeros((1,)), ops.ones((1,))
-    matrix = augment.similarity(zero, one, ops.zeros((1, 2)), ops.ones((1,), "bool"), SIDE, SIDE)
-    warped, _ = augment.warp(ops.convert_to_tensor(picture), matrix, SIDE)
+    matrix = pixels.similarity(zero, one, ops.zeros((1, 2)), ops.ones((1,), "bool"), SIDE, SIDE)
+    warped, _ = pixels.warp(ops.convert_to_tensor(picture), matrix, SIDE)
     np.testing.assert_allclose(numpy(warped), picture[:, :, ::-1], atol=0.6)
 
 
@@ -95,7 +95,7 @@ def test_hidden_keypoints_weigh_less():
     layer = Augment(SIZE, reach=1.6, front=1.0)
     drawn = layer.draw(BATCH, SIDE)
     still = ops.zeros((BATCH,)), ops.ones((BATCH,)), ops.zeros((BATCH, 2)), ops.zeros((BATCH,), "bool")
-    drawn["matrix"] = augment.similarity(*still, SIZE, SIZE)
+    drawn["matrix"] = pixels.similarity(*still, SIZE, SIZE)
     uv = drawn["front"][:, None, :2]  # the middle of what is in front
     _, weight = layer.move_keypoints(uv, np.ones((BATCH, 1), bool), drawn, 0.25)
     np.testing.assert_allclose(numpy(weight)[numpy(weight) > 0], 0.25)
@@ -104,7 +104,7 @@ def test_hidden_keypoints_weigh_less():
 def test_blur_keeps_the_mean_and_widens():
     image = np.zeros((1, SIZE, SIZE, 1), np.float32)
     image[0, 12, 12] = 1
-    out = numpy(augment.blur(ops.convert_to_tensor(image), ops.convert_to_tensor([[1.0, 2.0]])))[0, ..., 0]
+    out = numpy(pixels.blur(ops.convert_to_tensor(image), ops.convert_to_tensor([[1.0, 2.0]])))[0, ..., 0]
     grid = np.arange(SIZE) - 12
     assert out.sum() == pytest.approx(1, abs=1e-3)
     assert (out.sum(0) * grid**2).sum() == pytest.approx(1, rel=0.02)
@@ -112,7 +112,7 @@ def test_blur_keeps_the_mean_and_widens():
 
 
 def test_colour_matrix_keeps_grey():
-    matrix = numpy(augment.colour_matrix(ops.ones((1,)), ops.convert_to_tensor([0.5]), ops.ones((1, 3))))[0]
+    matrix = numpy(pixels.colour_matrix(ops.ones((1,)), ops.convert_to_tensor([0.5]), ops.ones((1, 3))))[0]
     np.testing.assert_allclose(np.ones(3) @ matrix, 1, atol=1e-5)
     assert np.abs(np.array([1.0, 0, 0]) @ matrix - np.array([1, 0, 0])).max() > 0.1
 

@@ -7,6 +7,7 @@ from hand3d.skeleton import INDEX, NUM_KEYPOINTS
 pytest.importorskip("google_crc32c", reason="needs google-crc32c: pip install 'hand3d-keras[render]'")
 tf = pytest.importorskip("tensorflow")
 from pipelines import inputs  # noqa: E402
+from pipelines.poses import write_poses  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +96,21 @@ def test_lifting_batches(folder):
     np.testing.assert_allclose(batch["xyz"][1, 0], (xyz[0] + xyz[INDEX["middle_mcp"]]) / 2, rtol=1e-5)
     training = inputs.lifting_batches([folder, folder], "training", batch=5, training=True)
     assert [b["xyz"].shape[0] for b in training.take(12)] == [5] * 12
+
+
+def test_poses_from_files_and_records(folder, tmp_path):
+    path = str(tmp_path / "poses.npz")
+    hands = {"xyz": np.ones((3, NUM_KEYPOINTS, 3)), "side": [0, 1, 1]}
+    hands |= {"action": ["fist"] * 3, "character": [1] * 3}
+    hands["xyz"][:, 0] = 3
+    write_poses(path, hands, "evaluation")
+    found = inputs.load_poses([folder, path], "evaluation")
+    assert found["xyz"].shape == (15, NUM_KEYPOINTS, 3) and found["visible"].shape == (15, NUM_KEYPOINTS)
+    np.testing.assert_array_equal(found["xyz"][-1, 0], (2, 2, 2))  # the palm
+    np.testing.assert_array_equal(found["side"][-3:], hands["side"])
+    assert len(inputs.load_poses([path, folder], "training")["side"]) == 24  # the file has none
+    with pytest.raises(ValueError, match="no labelled hand"):
+        inputs.load_poses(path, "training")
+    (tmp_path / "bad.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="bad.npz"):
+        inputs.load_poses(str(tmp_path / "bad.npz"), "training")

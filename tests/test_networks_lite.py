@@ -25,7 +25,8 @@ def test_folding_keeps_the_output(build):
     trained, plain = build(0.25, folded=False), build(0.25, folded=True)
     random = np.random.default_rng(0)
     for weight in trained.trainable_variables:  # gains and biases away from their initial values
-        weight.assign(ops.convert_to_numpy(weight) + 0.1 * random.standard_normal(weight.shape).astype("float32"))
+        noise = random.standard_normal(weight.shape).astype("float32")
+        weight.assign(ops.convert_to_numpy(weight) + 0.1 * noise)
     crop = random.random((2, 64, 64, 3), "float32") - 0.5
     before = trained(crop)
     fold(trained, plain)
@@ -55,3 +56,15 @@ def test_standardised_convolution_keeps_the_variance_through_depth():
     for _ in range(8):
         x = np.maximum(ops.convert_to_numpy(StandardisedConv2D(32, 1)(x)), 0)
     assert 0.3 < x.std() < 3
+
+
+def test_weights_in_training_form_come_back_with_their_gains(tmp_path):
+    saved, loaded = posenet_lite(0.25, folded=False), posenet_lite(0.25, folded=False)
+    gain = saved.get_layer("stem_res_1").gain
+    gain.assign(ops.convert_to_numpy(gain) * 3)
+    saved.save_weights(tmp_path / "x.weights.h5")
+    loaded.load_weights(tmp_path / "x.weights.h5")
+    crop = np.random.default_rng(0).random((1, 64, 64, 3), "float32") - 0.5
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(saved(crop)["score_maps"][-1]), ops.convert_to_numpy(loaded(crop)["score_maps"][-1])
+    )

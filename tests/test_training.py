@@ -10,7 +10,7 @@ from toy_samples import FLAT_HAND
 from hand3d.augment import Augment
 from hand3d.networks import lifting
 from hand3d.skeleton import NUM_KEYPOINTS
-from hand3d.training import HandSegNetTraining, LiftingTraining, PoseNetTraining
+from hand3d.training import HandSegNetTraining, KeypointMedian, LiftingTraining, PoseNetTraining
 from hand3d.views import Views, random_rotation
 
 SIDE, SIZE, BATCH = 40, 32, 4
@@ -116,6 +116,20 @@ def test_lifting_learns_a_batch(variant):
     model.fit(poses, batch_size=8, epochs=12, verbose=0)
     after = model.evaluate(poses, batch_size=8, return_dict=True, verbose=0)
     assert after["epe_mm/root_scale"] < before["epe_mm/root_scale"]
+    assert 0 < after["epe_median_mm/root_scale"] < 250
+
+
+def test_keypoint_median_is_the_papers():
+    rng = np.random.default_rng(0)
+    errors = [rng.gamma(2.0, 6.0, (count, NUM_KEYPOINTS)).astype(np.float32) for count in (40, 31)]
+    metric = KeypointMedian(name="median")
+    for batch in errors:
+        metric.update_state(batch)
+    expected = np.median(np.concatenate(errors), axis=0).mean()
+    assert float(metric.result()) == pytest.approx(expected, abs=0.1)
+    metric.reset_state()
+    metric.update_state(np.full((3, NUM_KEYPOINTS), 1e4, np.float32))  # beyond the last class
+    assert float(metric.result()) == pytest.approx(250, abs=0.1)
 
 
 def test_views_are_of_the_same_kind_of_hand():

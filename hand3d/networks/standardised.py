@@ -58,6 +58,15 @@ class StandardisedConv2D(layers.Conv2D):
             x = x + ops.cast(self.bias, x.dtype)
         return x if self.activation is None else self.activation(x)
 
+    def save_own_variables(self, store):
+        # Conv2D stores its kernel and bias and nothing else
+        for variable in (self.kernel, self.bias, self.gain):
+            store[variable.name] = variable.numpy()
+
+    def load_own_variables(self, store):
+        for variable in (self.kernel, self.bias, self.gain):
+            variable.assign(store[variable.name][()])
+
     def get_config(self):
         config = super().get_config()
         config.update(gain_initializer=self.gain_initializer, input_gain=self.input_gain)

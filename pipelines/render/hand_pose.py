@@ -81,6 +81,12 @@ def make_chain(rigs):
     return HandChain(*(np.stack(values) for values in zip(*parts, strict=True)))
 
 
+def join_chains(chains):
+    """One HandChain of all the hands of several."""
+    fields = zip(*(vars(chain).values() for chain in chains), strict=True)
+    return HandChain(*(np.concatenate(values) for values in fields))
+
+
 def _one_chain(rig):
     sign = 1.0 if rig.side == 1 else -1.0
     hand = rig.frames[0]
@@ -119,6 +125,10 @@ class Kinematics:
     frames: np.ndarray
     axes: np.ndarray
     pivots: np.ndarray
+
+    def part(self, hands):
+        """Kinematics of a slice of the hands."""
+        return Kinematics(self.joints[hands], self.frames[hands], self.axes[hands], self.pivots[hands])
 
 
 _OWNER = np.repeat(np.arange(5), [6, 4, 4, 4, 4])  # finger of each angle
