@@ -65,6 +65,5 @@ def test_weights_in_training_form_come_back_with_their_gains(tmp_path):
     saved.save_weights(tmp_path / "x.weights.h5")
     loaded.load_weights(tmp_path / "x.weights.h5")
     crop = np.random.default_rng(0).random((1, 64, 64, 3), "float32") - 0.5
-    np.testing.assert_array_equal(
-        ops.convert_to_numpy(saved(crop)["score_maps"][-1]), ops.convert_to_numpy(loaded(crop)["score_maps"][-1])
-    )
+    expected, found = (ops.convert_to_numpy(model(crop)["score_maps"][-1]) for model in (saved, loaded))
+    np.testing.assert_array_equal(found, expected)

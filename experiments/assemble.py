@@ -1,0 +1,122 @@
+"""Make a weight set out of finished runs: fold, store in float16, describe in the manifest.
+
+    python -m experiments.assemble --name lite --data RECORDS --handsegnet RUN --posenet RUN[,RUN...] \\
+        --lifting RUN [--lifting-data FILE] [--min-score 0.3] [--out weights]
+
+Runs are folders of `experiments.handsegnet`, `.posenet` and `.lifting`; of several, separated by commas, each
+started from the one before, the last one's `last.weights.h5` is taken and all recipes go into the manifest.
+`python -m experiments.evaluate --weights NAME --out FILE` and `--scores FILE` here add the scores.  Other
+sets in the manifest are kept.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+
+from experiments import common, handsegnet, lifting, posenet
+from hand3d import manifest
+from hand3d.networks.standardised import fold
+
+LICENCE = "Apache-2.0; trained on pictures rendered by this repository alone"
+
+
+def trained(program, run):
+    """(network, recipe) of a run folder, as trained."""
+    recipe = common.read_recipe(run, program.Recipe)
+    network = program.build(recipe)
+    network.load_weights(os.path.join(run, "last.weights.h5"))
+    return network, recipe
+
+
+def folded(program, run):
+    """(network, recipe) of a run folder with plain convolutions."""
+    network, recipe = trained(program, run)
+    plain = program.build(recipe, folded=True)
+    return (fold(network, plain) if recipe.network.endswith("_lite") else network), recipe
+
+
+def history(program, runs):
+    """Recipes of the runs that a network went through."""
+    return [dataclasses.asdict(common.read_recipe(run, program.Recipe)) for run in runs]
+
+
+def describe(folder):
+    """What the manifest says of a folder of records: samples of each split and how they were made."""
+    with open(os.path.join(folder, "info.json"), encoding="utf-8") as file:
+        info = json.load(file)
+    return {
+        split: {"samples": found["samples"], "generator": found.get("generator")}
+        for split, found in info["splits"].items()
+    }
+
+
+def assemble(arguments):
+    """Writes the files of the set; returns its manifest entry."""
+    runs = {key: getattr(arguments, key).split(",") for key in ("handsegnet", "posenet", "lifting")}
+    segment, segment_recipe = folded(handsegnet, runs["handsegnet"][-1])
+    pose, pose_recipe = folded(posenet, runs["posenet"][-1])
+    lift, _ = trained(lifting, runs["lifting"][-1])
+    made = {
+        "handsegnet": (segment, segment_recipe.network, {"width": segment_recipe.width}),
+        "posenet": (pose, pose_recipe.network, {"width": pose_recipe.width}),
+        "poseprior": (lift.get_layer("PosePrior"), "poseprior", {}),
+        "viewpoint": (lift.get_layer("ViewpointNet"), "viewpoint", {}),
+    }
+    lite = pose_recipe.network == "posenet_lite"
+    if lite:
+        made["posenet"][2]["stages"] = pose_recipe.stages
+    programs = {"handsegnet": handsegnet, "posenet": posenet, "lifting": lifting}
+    return {
+        "networks": {
+            role: manifest.save_network(network, arguments.out, f"{arguments.name}/{role}.h5", *built)
+            for role, (network, *built) in made.items()
+        },
+        "graph": {
+            "segment_size": segment_recipe.crop_size,
+            "crop_size": pose_recipe.crop_size,
+            "map_mode": "probability" if lite else "linear",
+            "reencode": lite,
+        },
+        "min_score": arguments.min_score,
+        "recipe": {key: history(program, runs[key]) for key, program in programs.items()},
+        "data": {"records": describe(arguments.data), "renderer_revision": arguments.revision}
+        | ({"lifting": arguments.lifting_data} if arguments.lifting_data else {}),
+        "seed": pose_recipe.seed,
+        "scores": {},
+        "licence": LICENCE,
+    }
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--name", required=True, help="of the set")
+    parser.add_argument("--out", default="weights", help="folder of the manifest")
+    parser.add_argument("--data", help="records that the image networks were trained on")
+    parser.add_argument("--revision", help="git revision of the renderer that made them")
+    for program in ("handsegnet", "posenet", "lifting"):
+        parser.add_argument(f"--{program}", help="run folder, or several of one training")
+    parser.add_argument("--lifting-data", help="how the poses for lifting were made, for the manifest")
+    parser.add_argument("--min-score", type=float, default=0.3, help="hands below it are left out")
+    parser.add_argument("--scores", help="JSON of experiments.evaluate: stores it and does nothing else")
+    arguments = parser.parse_args(argv)
+    os.makedirs(arguments.out, exist_ok=True)
+    known = os.path.exists(os.path.join(arguments.out, manifest.MANIFEST))
+    sets = manifest.read_manifest(arguments.out)["sets"] if known else {}
+    if arguments.scores:
+        if arguments.name not in sets:
+            parser.error(f"--name {arguments.name}: not in the manifest of {arguments.out}")
+        with open(arguments.scores, encoding="utf-8") as file:
+            sets[arguments.name]["scores"] = json.load(file)
+    else:
+        missing = [key for key in ("data", "handsegnet", "posenet", "lifting") if not getattr(arguments, key)]
+        if missing:
+            parser.error("missing: " + ", ".join(f"--{key}" for key in missing))
+        sets[arguments.name] = assemble(arguments)
+    manifest.write_manifest(arguments.out, sets)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The programs that measure a weight set, on toy records and networks of random weights."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from toy_samples import toy_sample, write_toy_records
+
+from hand3d import geometry
+from hand3d.skeleton import HAND_SLICES, NUM_KEYPOINTS
+
+pytest.importorskip("google_crc32c", reason="needs google-crc32c: pip install 'hand3d-keras[render]'")
+pytest.importorskip("tensorflow")
+if keras.config.backend() != "tensorflow":
+    pytest.skip("experiments run on TensorFlow", allow_module_level=True)
+from experiments import benchmark, evaluate  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def truth():
+    samples = [toy_sample(seed) for seed in (1000, 1001)]
+    batch = {key: np.stack([s[key] for s in samples]) for key in ("mask", "uv", "xyz", "visible", "present")}
+    return evaluate.Truth(batch | {"mask": batch["mask"][..., None]})
+
+
+def test_truth_is_that_of_the_sample(truth):
+    sample = toy_sample(1001)
+    right = HAND_SLICES["right"]
+    np.testing.assert_allclose(truth.xyz_mm[1, 1, 1:], 1000 * sample["xyz"][right][1:], rtol=1e-5)
+    rows, columns = np.nonzero(sample["mask"] >= 18)
+    assert truth.box[1, 1] == max(np.ptp(rows), np.ptp(columns)) + 1
+    assert truth.pixels[1, 1].sum() == len(rows)
+    assert truth.counts.any()
+
+
+def test_perfect_hands_have_no_error_and_missing_ones_count(truth):
+    errors = evaluate.Errors()
+    for hand in (0, 1):
+        xyz_relative, _ = geometry.normalise(truth.xyz_mm[0, hand] / 1000)
+        xyz_relative = keras.ops.convert_to_numpy(xyz_relative)
+        errors.add(truth, 0, hand, truth.uv[0, hand], xyz_relative, hand)
+    for summary, unit in ((errors.summary_2d(), "px"), (errors.summary_3d(), "mm/root_scale")):
+        assert summary[f"epe_{unit}"] < 1e-3 and summary["hands_found"] == 1
+    assert errors.summary_2d()["auc_0_30px"] == 1 and errors.summary_2d()["side_right"] == 1
+    # 10 pixels off in a picture of 128 are 25 in one of 320
+    errors.add(truth, 1, 0, truth.uv[1, 0] + (6, 8), np.zeros((NUM_KEYPOINTS, 3)), 1)
+    assert errors.px[-1] == pytest.approx(25, rel=1e-5)
+    errors.add(truth, 1, 1)
+    summary = errors.summary_2d()
+    assert summary["hands_found"] == 0.75 and summary["side_right"] == pytest.approx(2 / 3)
+    assert summary["auc_0_30px"] < 0.7 and np.isfinite(summary["epe_px"])
+    assert evaluate.Errors().summary_2d() == evaluate.Errors().summary_3d() == {}
+
+
+def test_evaluate_writes_every_part(tiny_weights, tmp_path, capsys):
+    folder = write_toy_records(tmp_path)
+    out = tmp_path / "scores.json"
+    arguments = ["--data", folder, "--weights", str(tiny_weights), "--limit", "3", "--out", str(out)]
+    assert evaluate.main(arguments) == 0
+    scores = json.loads(out.read_text())
+    assert scores["weights"] == "tiny" and set(evaluate.SHOWN) < set(scores)
+    for part, keys in evaluate.SHOWN.items():
+        assert set(keys) <= set(scores[part]), part
+    assert scores["whole_chain"]["hands_found"] == 1 and scores["handsegnet"]["images"] == 3
+    assert scores["lifting_exact_2d"]["hands"] == 3
+    assert "whole_chain" in capsys.readouterr().out
+
+
+def test_evaluate_reports_what_is_missing(tiny_weights, tmp_path, capsys):
+    assert evaluate.main(["--data", str(tmp_path), "--weights", str(tiny_weights)]) == 1
+    assert "info.json" in capsys.readouterr().err
+    assert evaluate.main(["--data", str(tmp_path), "--weights", "no such set"]) == 1
+    assert "no such set" in capsys.readouterr().err
+
+
+def test_benchmark_times_every_stage(tiny_weights, photo_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "MATRIX", 64)
+    out = tmp_path / "benchmark.json"
+    arguments = ["--weights", str(tiny_weights), "--image", photo_file, "--runs", "1", "--out", str(out)]
+    assert benchmark.main(arguments) == 0
+    result = json.loads(out.read_text())
+    assert result["canvas"] == 96 and result["photo"] == [80, 60]
+    assert {"read and fit photo", "posenet", "lifting", "whole graph", "estimator"} <= set(result["ms"])
+    assert all(value["median"] > 0 for value in result["ms"].values())
+    assert set(result["networks"]) == {"handsegnet", "posenet", "lifting", "whole graph"}
+    assert "by f32" in capsys.readouterr().out
+
+
+def test_operations_are_counted():
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(8, 3, padding="same")(image)
+    x = keras.layers.DepthwiseConv2D(3, padding="same")(x)
+    x = keras.layers.Dense(5)(keras.layers.GlobalAveragePooling2D()(x))
+    gflop = benchmark.Compiled(keras.Model(image, x), (4, 6)).gflop()
+    assert gflop * 1e9 == pytest.approx(2 * (4 * 6 * 8 * 9 * 3 + 4 * 6 * 8 * 9 + 8 * 5))
