@@ -17,6 +17,9 @@ import time
 
 import keras
 
+from hand3d import manifest
+from hand3d.networks.standardised import unfold
+
 STATE, RECIPE = "state.weights.h5", "recipe.json"
 
 
@@ -34,7 +37,7 @@ def parse(recipes, description, argv=None):
     parser.add_argument("--recipe", choices=sorted(recipes), default="lite")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
     parser.add_argument("--backgrounds", help="folder with photographs; made-up pictures without it")
-    parser.add_argument("--init", help=".weights.h5 of the same network to start from")
+    parser.add_argument("--init", help="weights to start from: a set (lite), its folder, or a .weights.h5")
     arguments = parser.parse_args(argv)
     try:
         recipe = change(recipes[arguments.recipe], arguments.set)
@@ -185,7 +188,27 @@ class Speed(keras.callbacks.Callback):
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
 
-def train(model, recipe, run, training_data, validation_data, *, monitor, mode, init=None):
+def start_from(network, init, role):
+    """Sets a network's weights from those of a `*.weights.h5` of the same network, or of a weight set.
+
+    init: path, or name or folder of a weight set.  role: of `hand3d.manifest.ROLES`, or "lifting" for the two
+    of them that make up the network `proposed`.  Layers that the set does not have, such as further stages,
+    keep their values; their names are printed.
+    """
+    if init.endswith(".weights.h5"):
+        network.load_weights(init)
+        return
+    plain = manifest.load(manifest.find(init))
+    if role == "lifting":
+        for name, part in (("PosePrior", "poseprior"), ("ViewpointNet", "viewpoint")):
+            unfold(plain[part], network.get_layer(name))
+        return
+    new = unfold(plain[role], network)
+    if new:
+        print(f"not in {init}, so trained from scratch: {', '.join(new)}", flush=True)
+
+
+def train(model, recipe, run, training_data, validation_data, *, monitor, mode, role, init=None):
     """Compiles, resumes and fits; returns the model with its last (averaged) weights.
 
     An epoch is `recipe.epoch_steps` steps.  training_data(seed) -> endless tf.data.Dataset: a resumed run
@@ -197,7 +220,7 @@ def train(model, recipe, run, training_data, validation_data, *, monitor, mode, 
     done = 0
     resumed = os.path.exists(state)
     if init and not resumed:
-        model.network.load_weights(init)
+        start_from(model.network, init, role)
     if resumed:
         model.optimizer.build(model.trainable_variables)
         model.load_weights(state)

@@ -143,6 +143,7 @@ def main(argv=None):
         validation.cache(),
         monitor="val_iou",
         mode="max",
+        role="handsegnet",
         init=arguments.init,
     )
 

@@ -108,6 +108,7 @@ def main(argv=None):
         validation,
         monitor="val_epe_mm/root_scale",
         mode="min",
+        role="lifting",
         init=arguments.init,
     )
 

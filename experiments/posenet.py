@@ -155,6 +155,7 @@ def main(argv=None):
         validation.cache(),
         monitor="val_epe_px",
         mode="min",
+        role="posenet",
         init=arguments.init,
     )
 

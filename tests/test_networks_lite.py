@@ -3,7 +3,7 @@ import pytest
 from keras import ops
 
 from hand3d.networks.lite import handsegnet_lite, posenet_lite
-from hand3d.networks.standardised import RELU_GAIN, StandardisedConv2D, fold
+from hand3d.networks.standardised import RELU_GAIN, StandardisedConv2D, fold, unfold
 from hand3d.skeleton import NUM_KEYPOINTS
 
 
@@ -67,3 +67,22 @@ def test_weights_in_training_form_come_back_with_their_gains(tmp_path):
     crop = np.random.default_rng(0).random((1, 64, 64, 3), "float32") - 0.5
     expected, found = (ops.convert_to_numpy(model(crop)["score_maps"][-1]) for model in (saved, loaded))
     np.testing.assert_array_equal(found, expected)
+
+
+def test_unfolding_gives_a_network_that_folds_back_to_the_same():
+    plain = posenet_lite(0.25, stages=1)
+    random = np.random.default_rng(2)
+    for weight in plain.weights:
+        weight.assign(0.1 * random.standard_normal(weight.shape).astype("float32"))
+    for layer in plain.layers:  # what was folded has kernels of zero mean
+        if layer.name not in ("stage1_maps", "side") and layer.weights:
+            kernel, bias = layer.get_weights()
+            layer.set_weights([kernel - kernel.mean((0, 1, 2)), bias])
+    larger = posenet_lite(0.25, stages=2, folded=False)
+    new = unfold(plain, larger)
+    assert new and all(name.startswith("stage2") for name in new)
+    same = posenet_lite(0.25, stages=1, folded=False)
+    assert unfold(plain, same) == []
+    again = fold(same, posenet_lite(0.25, stages=1))
+    for expected, found in zip(plain.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -216,7 +216,9 @@ def test_a_killed_run_goes_on(tmp_path, monkeypatch):
     def run():
         keras.utils.set_random_seed(0)
         model = PoseNetTraining(toy_posenet(), Augment(SIZE, 1.25, jit=common.compiler()))
-        common.train(model, Recipe(), str(tmp_path), data, data(99).take(1), monitor="val_epe_px", mode="min")
+        common.train(
+            model, Recipe(), str(tmp_path), data, data(99).take(1), monitor="val_epe_px", mode="min", role="posenet"
+        )
         return model
 
     def killed(self, epoch, logs=None):

@@ -6,6 +6,8 @@ On a CPU the element-wise passes of batch normalisation take three quarters of a
 variance of the activations at one by construction, and folds into a plain convolution afterwards.
 """
 
+import math
+
 import keras
 from keras import layers, ops
 
@@ -95,3 +97,34 @@ def fold(trained, plain):
         else:
             targets[name].set_weights(source.get_weights())
     return plain
+
+
+def unfold(plain, trained):
+    """The inverse of `fold`: go on training from plain weights.
+
+    Args:
+        plain: keras.Model with Conv2D, as shipped.
+        trained: keras.Model with StandardisedConv2D; may have layers beyond those of `plain`, such as
+            further stages, which keep their values.
+
+    Returns: names of the layers of `trained` that `plain` does not have.
+
+    Raises:
+        ValueError: a layer of `plain` is missing in `trained` or has another shape.
+    """
+    targets = {layer.name: layer for layer in trained.layers if layer.weights}
+    sources = {layer.name: layer for layer in plain.layers if layer.weights}
+    if set(sources) - set(targets):
+        raise ValueError(f"layers without a counterpart: {sorted(set(sources) - set(targets))}")
+    for name, source in sources.items():
+        weights, target = source.get_weights(), targets[name]
+        if isinstance(target, StandardisedConv2D):
+            kernel, bias = weights
+            deviation = kernel.std((0, 1, 2)) * math.sqrt(math.prod(kernel.shape[:3]))
+            # any scale of the kernel will do, since it is standardised; a fresh layer's keeps the step
+            # size of the optimiser right
+            fresh = math.sqrt(2 / (kernel.shape[0] * kernel.shape[1] * (kernel.shape[2] + kernel.shape[3])))
+            scale = fresh / (kernel.std((0, 1, 2)) + 1e-12)
+            weights = [kernel * scale, bias, deviation / target.input_gain]
+        target.set_weights(weights)
+    return sorted(set(targets) - set(sources))
