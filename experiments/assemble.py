@@ -13,8 +13,9 @@ import argparse
 import dataclasses
 import json
 import os
+import sys
 
-from experiments import common, handsegnet, lifting, posenet
+from experiments import handsegnet, lifting, posenet, recipes
 from hand3d import manifest
 from hand3d.networks.standardised import fold
 
@@ -23,7 +24,7 @@ LICENCE = "Apache-2.0; trained on pictures rendered by this repository alone"
 
 def trained(program, run):
     """(network, recipe) of a run folder, as trained."""
-    recipe = common.read_recipe(run, program.Recipe)
+    recipe = recipes.read_recipe(run, program.Recipe)
     network = program.build(recipe)
     network.load_weights(os.path.join(run, "last.weights.h5"))
     return network, recipe
@@ -38,7 +39,7 @@ def folded(program, run):
 
 def history(program, runs):
     """Recipes of the runs that a network went through."""
-    return [dataclasses.asdict(common.read_recipe(run, program.Recipe)) for run in runs]
+    return [dataclasses.asdict(recipes.read_recipe(run, program.Recipe)) for run in runs]
 
 
 def describe(folder):
@@ -102,6 +103,16 @@ def main(argv=None):
     parser.add_argument("--min-score", type=float, default=0.3, help="hands below it are left out")
     parser.add_argument("--scores", help="JSON of experiments.evaluate: stores it and does nothing else")
     arguments = parser.parse_args(argv)
+    try:
+        enter(arguments, parser)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def enter(arguments, parser):
+    """Makes the set, or adds its scores, and enters it in the manifest."""
     os.makedirs(arguments.out, exist_ok=True)
     known = os.path.exists(os.path.join(arguments.out, manifest.MANIFEST))
     sets = manifest.read_manifest(arguments.out)["sets"] if known else {}
@@ -119,4 +130,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

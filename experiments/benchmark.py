@@ -96,10 +96,8 @@ class Compiled:
 def stages(model, networks):
     """{stage: keras.Model} of the full graph, in the order in which they run."""
 
-    def layer(name):
-        return model.get_layer(name)
-
-    names = {layer.name for layer in model.layers}
+    layer = model.get_layer
+    names = {each.name for each in model.layers}
     maps = layer("probability_maps" if "probability_maps" in names else "decode").input
     decoded = layer("encode" if "encode" in names else "decode").output
     lifting_inputs = networks["poseprior"].inputs
@@ -232,11 +230,11 @@ def main(argv=None):
     try:
         with tempfile.TemporaryDirectory() as folder:
             result = benchmark(arguments.weights, arguments.image or made_up_photo(folder), arguments.runs)
+        print(table(result))
         write_atomic(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(table(result))
     return 0
 
 

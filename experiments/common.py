@@ -1,4 +1,4 @@
-"""What the training programs share: recipes, the run folder, schedules, callbacks and resuming.
+"""What the training programs share: the run folder, schedules, callbacks and resuming.
 
 A run folder holds
     recipe.json           the recipe, checked when the run is resumed
@@ -7,89 +7,19 @@ A run folder holds
     log.csv, tensorboard/              every metric of every epoch
 """
 
-import argparse
 import csv
-import dataclasses
 import functools
-import json
 import os
 import time
 
 import keras
 
+from experiments.recipes import open_run, pick, plain_errors
 from hand3d import manifest
+from hand3d.augment import Augment
 from hand3d.networks.standardised import unfold
 
-STATE, RECIPE = "state.weights.h5", "recipe.json"
-
-
-def parse(recipes, description, argv=None):
-    """Command line -> (arguments, recipe).
-
-    recipes: {name: frozen dataclass}.  `--set key=value` changes a field and has its type; an unknown
-    key ends the program with the list of known ones.
-    """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", required=True, help="what to train and validate on, see above")
-    parser.add_argument("--run", required=True, help="folder of this run; an unfinished one is resumed")
-    parser.add_argument("--recipe", choices=sorted(recipes), default="lite")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
-    parser.add_argument("--backgrounds", help="folder with photographs; made-up pictures without it")
-    parser.add_argument("--init", help="weights to start from: a set (lite), its folder, or a .weights.h5")
-    arguments = parser.parse_args(argv)
-    try:
-        recipe = change(recipes[arguments.recipe], arguments.set)
-    except ValueError as error:
-        parser.error(str(error))
-    return arguments, recipe
-
-
-def change(recipe, settings):
-    """A copy of the recipe with `settings`, a list of "key=value"; ValueError if one does not fit."""
-    fields = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
-    for setting in settings:
-        key, separator, value = setting.partition("=")
-        if not separator or key not in fields:
-            raise ValueError(f"--set {setting}: no such key; known are {', '.join(fields)}")
-        try:
-            fields[key] = _typed(value, fields[key])
-        except ValueError:
-            raise ValueError(f"--set {setting}: a {type(fields[key]).__name__} is expected") from None
-    return type(recipe)(**fields)
-
-
-def _typed(text, old):
-    if isinstance(old, bool):
-        if text.lower() not in ("true", "false"):
-            raise ValueError
-        return text.lower() == "true"
-    if isinstance(old, tuple):
-        return tuple(type(old[0])(part) for part in text.split(","))
-    return type(old)(text)
-
-
-def open_run(run, recipe):
-    """Makes the run folder, or checks that it was made for the same recipe."""
-    os.makedirs(run, exist_ok=True)
-    path, wanted = os.path.join(run, RECIPE), json.loads(json.dumps(dataclasses.asdict(recipe)))
-    if os.path.exists(path):
-        with open(path) as file:
-            found = json.load(file)
-        different = sorted(key for key in wanted if found.get(key) != wanted[key])
-        if different and os.path.exists(os.path.join(run, STATE)):
-            raise SystemExit(f"{path} differs from this recipe in {', '.join(different)}; take another --run")
-    with open(path + ".partial", "w") as file:
-        json.dump(wanted, file, indent=1)
-    os.replace(path + ".partial", path)
-
-
-def read_recipe(run, kind):
-    """The recipe of a run folder as a dataclass of `kind`."""
-    with open(os.path.join(run, RECIPE)) as file:
-        stored = json.load(file)
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
+STATE, LAST = "state.weights.h5", "last.weights.h5"
 
 
 def compiler():
@@ -99,6 +29,12 @@ def compiler():
     import tensorflow as tf
 
     return functools.partial(tf.function, jit_compile=True)
+
+
+def augmentation(recipe, reach, **options):
+    """The `Augment` of an image network's recipe."""
+    names = "scale shift roll roll_any mirror replace behind front colour blur noise seed"
+    return Augment(recipe.crop_size, reach, jit=compiler(), **options, **pick(recipe, names))
 
 
 def schedule(recipe):
@@ -163,7 +99,7 @@ class SaveNetwork(keras.callbacks.Callback):
             self.best = min((self.sign * value for value in values), default=self.best)
 
     def on_epoch_end(self, epoch, logs=None):
-        save_weights(self.model.network, os.path.join(self.run, "last.weights.h5"))
+        save_weights(self.model.network, os.path.join(self.run, LAST))
         value = self.sign * logs[self.monitor] if self.monitor in (logs or {}) else float("inf")
         if value < self.best:
             self.best = value
@@ -208,26 +144,32 @@ def start_from(network, init, role):
         print(f"not in {init}, so trained from scratch: {', '.join(new)}", flush=True)
 
 
-def train(model, recipe, run, training_data, validation_data, *, monitor, mode, role, init=None):
+def train(model, recipe, arguments, training_data, validation_data, *, monitor, mode, role):
     """Compiles, resumes and fits; returns the model with its last (averaged) weights.
 
-    An epoch is `recipe.epoch_steps` steps.  training_data(seed) -> endless tf.data.Dataset: a resumed run
-    asks with another seed, so that it does not see the same examples first again.
+    An epoch is `recipe.epoch_steps` steps.  arguments: of `recipes.start`.  training_data(seed) -> endless
+    tf.data.Dataset: a resumed run asks with another seed, so that it does not see the same examples first
+    again.  monitor, mode: the metric that says which epoch is best, "min" or "max".  role: see `start_from`.
     """
-    open_run(run, recipe)
+    run = arguments.run
+    with plain_errors():
+        open_run(run, recipe, os.path.exists(os.path.join(run, STATE)))
     state = os.path.join(run, STATE)
     model.compile(optimizer=optimizer(recipe), jit_compile=False if compiler() else "auto")
     done = 0
-    resumed = os.path.exists(state)
-    if init and not resumed:
-        start_from(model.network, init, role)
-    if resumed:
+    if os.path.exists(state):
         model.optimizer.build(model.trainable_variables)
         model.load_weights(state)
         done = int(model.optimizer.iterations) // recipe.epoch_steps
         print(f"resumed {run} after epoch {done}", flush=True)
+    elif arguments.init:
+        with plain_errors():
+            start_from(model.network, arguments.init, role)
     epochs = -(-recipe.steps // recipe.epoch_steps)
     if done >= epochs:
+        if recipe.ema:  # the state has them apart
+            model.optimizer.finalize_variable_values(model.trainable_variables)
+        save_weights(model.network, os.path.join(run, LAST))  # in case that the run ended before it did
         print(f"{run} is complete: {recipe.steps} steps")
         return model
     callbacks = [Speed(recipe.batch), SaveState(run)]  # the state before averages are put in place
@@ -238,8 +180,10 @@ def train(model, recipe, run, training_data, validation_data, *, monitor, mode, 
         keras.callbacks.CSVLogger(os.path.join(run, "log.csv"), append=True),
         keras.callbacks.TensorBoard(os.path.join(run, "tensorboard"), write_graph=False),
     ]
+    with plain_errors():
+        data = training_data(recipe.seed + done)
     model.fit(
-        training_data(recipe.seed + done),
+        data,
         validation_data=validation_data,
         initial_epoch=done,
         epochs=epochs,
@@ -248,3 +192,19 @@ def train(model, recipe, run, training_data, validation_data, *, monitor, mode, 
         verbose=2,
     )
     return model
+
+
+def train_on_pictures(model, recipe, arguments, batches, **options):
+    """`train` for an image network.
+
+    batches(directory, split, *, training, limit, ...): `handsegnet_batches` or `posenet_batches` of
+    `pipelines.inputs`, with the sizes bound.  options: monitor, mode and role.
+    """
+    with plain_errors():
+        validation = batches(arguments.data, "evaluation", training=False, limit=recipe.validation)
+
+    def training_data(seed):
+        changing = dict(seed=seed, limit=recipe.limit or None, backgrounds=arguments.backgrounds)
+        return batches(arguments.data, "training", training=True, **changing)
+
+    return train(model, recipe, arguments, training_data, validation.cache(), **options)

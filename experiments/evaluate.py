@@ -15,6 +15,7 @@ In 3D, root and scale are the true ones, as in the paper.
 
 import argparse
 import json
+import os
 import sys
 
 import keras
@@ -186,7 +187,8 @@ def evaluate(weights, directory, limit=None):
     parts["lifting_exact_2d"] = evaluate_lifting(manifest.load(weight_set), directory, limit)
     for part in parts.values():
         part |= {key: round(value, 5) if np.isfinite(value) else None for key, value in part.items()}
-    return {"weights": weight_set.name, "data": directory, "split": "evaluation"} | parts
+    data = os.path.basename(os.path.abspath(directory))  # the scores go into a manifest: no paths in it
+    return {"weights": weight_set.name, "data": data, "split": "evaluation"} | parts
 
 
 def table(scores):
@@ -235,12 +237,12 @@ def main(argv=None):
         parser.error(f"--limit must be at least 1, got {arguments.limit}")
     try:
         scores = evaluate(arguments.weights, arguments.data, arguments.limit)
+        print(table(scores))  # first: it took minutes, and the file may not be writable
         if arguments.out:
             write_atomic(arguments.out, (json.dumps(scores, indent=1) + "\n").encode())
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(table(scores))
     return 0
 
 

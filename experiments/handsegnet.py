@@ -7,12 +7,10 @@ their hands, with new backgrounds; `paper` is the published network, schedule an
 """
 
 import dataclasses
+import functools
 
-import keras
-
-from experiments import common
+from experiments import common, recipes
 from hand3d import networks
-from hand3d.augment import Augment
 from hand3d.networks.lite import handsegnet_lite
 from hand3d.training import HandSegNetTraining
 
@@ -88,64 +86,16 @@ def build(recipe, folded=False):
     return networks.handsegnet(width=recipe.width)
 
 
-def augmentation(recipe):
-    names = (
-        "scale",
-        "shift",
-        "roll",
-        "roll_any",
-        "mirror",
-        "replace",
-        "behind",
-        "front",
-        "colour",
-        "blur",
-        "noise",
-    )
-    return Augment(
-        recipe.crop_size,
-        1.0,
-        crop_factor=recipe.crop_factor,
-        jit=common.compiler(),
-        seed=recipe.seed,
-        **{name: getattr(recipe, name) for name in names},
-    )
-
-
 def main(argv=None):
-    arguments, recipe = common.parse(RECIPES, __doc__, argv)
+    arguments, recipe = recipes.start(RECIPES, __doc__, argv)
     from pipelines.inputs import handsegnet_batches
 
-    keras.utils.set_random_seed(recipe.seed)
-    keras.config.set_dtype_policy(recipe.precision)
-    sizes = dict(side=recipe.cut, crop_size=recipe.crop_size, batch=recipe.batch, zooms=recipe.zooms)
-    validation = handsegnet_batches(
-        arguments.data, "evaluation", training=False, limit=recipe.validation, **sizes
-    )
-    model = HandSegNetTraining(build(recipe), augmentation(recipe))
-
-    def training_data(seed):
-        return handsegnet_batches(
-            arguments.data,
-            "training",
-            training=True,
-            seed=seed,
-            limit=recipe.limit or None,
-            backgrounds=arguments.backgrounds,
-            **sizes,
-        )
-
-    common.train(
-        model,
-        recipe,
-        arguments.run,
-        training_data,
-        validation.cache(),
-        monitor="val_iou",
-        mode="max",
-        role="handsegnet",
-        init=arguments.init,
-    )
+    sizes = dict(side=recipe.cut, **recipes.pick(recipe, "crop_size batch zooms"))
+    batches = functools.partial(handsegnet_batches, **sizes)
+    augmentation = common.augmentation(recipe, reach=1.0, crop_factor=recipe.crop_factor)
+    model = HandSegNetTraining(build(recipe), augmentation)
+    options = dict(monitor="val_iou", mode="max", role="handsegnet")
+    common.train_on_pictures(model, recipe, arguments, batches, **options)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ rate; `paper` is the published schedule.
 
 import dataclasses
 
-import keras
-
-from experiments import common
+from experiments import common, recipes
 from hand3d import networks
 from hand3d.training import LiftingTraining
 from hand3d.views import Views
@@ -71,46 +69,25 @@ def build(recipe):
 
 
 def views(recipe):
-    names = (
-        "any_view",
-        "turn",
-        "roll",
-        "off_axis",
-        "scale",
-        "shift",
-        "noise",
-        "gross",
-        "proportions",
-        "seed",
-    )
-    return Views(**{name: getattr(recipe, name) for name in names})
+    names = "any_view turn roll off_axis scale shift noise gross proportions seed"
+    return Views(**recipes.pick(recipe, names))
 
 
 def main(argv=None):
-    arguments, recipe = common.parse(RECIPES, __doc__, argv)
+    arguments, recipe = recipes.start(RECIPES, __doc__, argv)
     from pipelines.inputs import lifting_batches
 
-    keras.utils.set_random_seed(recipe.seed)
-    keras.config.set_dtype_policy(recipe.precision)
     sources = arguments.data.split(",")
-    validation = lifting_batches(sources, "evaluation", training=False, batch=256)
+    with recipes.plain_errors():
+        validation = lifting_batches(sources, "evaluation", training=False, batch=256)
     model = LiftingTraining(build(recipe), views(recipe), variant=recipe.variant)
 
     def training_data(seed):
-        limit = recipe.limit or None
-        return lifting_batches(sources, "training", training=True, batch=recipe.batch, seed=seed, limit=limit)
+        changing = dict(seed=seed, limit=recipe.limit or None)
+        return lifting_batches(sources, "training", training=True, batch=recipe.batch, **changing)
 
-    common.train(
-        model,
-        recipe,
-        arguments.run,
-        training_data,
-        validation,
-        monitor="val_epe_mm/root_scale",
-        mode="min",
-        role="lifting",
-        init=arguments.init,
-    )
+    options = dict(monitor="val_epe_mm/root_scale", mode="min", role="lifting")
+    common.train(model, recipe, arguments, training_data, validation, **options)
 
 
 if __name__ == "__main__":

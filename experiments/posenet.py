@@ -8,12 +8,10 @@ augmentation (without CPM's weights, which are not to be had).
 """
 
 import dataclasses
+import functools
 
-import keras
-
-from experiments import common
+from experiments import common, recipes
 from hand3d import networks
-from hand3d.augment import Augment
 from hand3d.networks.lite import posenet_lite
 from hand3d.training import PoseNetTraining
 
@@ -94,70 +92,16 @@ def build(recipe, folded=False):
     return networks.posenet(width=recipe.width)
 
 
-def augmentation(recipe):
-    names = (
-        "scale",
-        "shift",
-        "roll",
-        "roll_any",
-        "mirror",
-        "replace",
-        "behind",
-        "front",
-        "colour",
-        "blur",
-        "noise",
-    )
-    return Augment(
-        recipe.crop_size,
-        recipe.reach,
-        jit=common.compiler(),
-        seed=recipe.seed,
-        **{name: getattr(recipe, name) for name in names},
-    )
-
-
 def main(argv=None):
-    arguments, recipe = common.parse(RECIPES, __doc__, argv)
+    arguments, recipe = recipes.start(RECIPES, __doc__, argv)
     from pipelines.inputs import posenet_batches
 
-    keras.utils.set_random_seed(recipe.seed)
-    keras.config.set_dtype_policy(recipe.precision)
-    sizes = dict(side=recipe.cut, reach=recipe.reach, crop_size=recipe.crop_size, batch=recipe.batch)
-    validation = posenet_batches(
-        arguments.data, "evaluation", training=False, limit=recipe.validation, **sizes
-    )
-    model = PoseNetTraining(
-        build(recipe),
-        augmentation(recipe),
-        loss=recipe.loss,
-        sigma_cells=recipe.sigma_cells,
-        occluded_weight=recipe.occluded_weight,
-        side_weight=recipe.side_weight,
-    )
-
-    def training_data(seed):
-        return posenet_batches(
-            arguments.data,
-            "training",
-            training=True,
-            seed=seed,
-            limit=recipe.limit or None,
-            backgrounds=arguments.backgrounds,
-            **sizes,
-        )
-
-    common.train(
-        model,
-        recipe,
-        arguments.run,
-        training_data,
-        validation.cache(),
-        monitor="val_epe_px",
-        mode="min",
-        role="posenet",
-        init=arguments.init,
-    )
+    sizes = dict(side=recipe.cut, **recipes.pick(recipe, "reach crop_size batch"))
+    batches = functools.partial(posenet_batches, **sizes)
+    losses = recipes.pick(recipe, "loss sigma_cells occluded_weight side_weight")
+    model = PoseNetTraining(build(recipe), common.augmentation(recipe, recipe.reach), **losses)
+    options = dict(monitor="val_epe_px", mode="min", role="posenet")
+    common.train_on_pictures(model, recipe, arguments, batches, **options)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def main(argv=None):
         print(f"hand3d: error: {error}", file=sys.stderr)
         return BAD_ARGUMENTS
     except BrokenPipeError:  # whoever read our output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return SOME_FAILED
     except KeyboardInterrupt:
         print("hand3d: interrupted; finished images are kept", file=sys.stderr)
@@ -89,6 +89,8 @@ def predict(arguments):
         if lines and not lines.entered:
             raise UsageError(reason) from error
         print(f"hand3d: error: {reason}", file=sys.stderr)
+        if not lines:
+            _discard_stdout()
         return SOME_FAILED
 
 
@@ -201,6 +203,11 @@ def _summary(prediction):
 
 def _print_line(line):
     print(line, flush=True)
+
+
+def _discard_stdout():
+    """Send what is buffered for a stdout that takes no more nowhere, or Python complains at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _make_folder(path):

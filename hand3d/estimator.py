@@ -9,7 +9,7 @@ from hand3d import manifest
 from hand3d.graph import full_graph
 from hand3d.hand import Hand, Prediction
 from hand3d.images import PICTURE_SIDE, LoadedImage, load_image
-from hand3d.skeleton import SIDES
+from hand3d.skeleton import ROOT, SIDES
 from hand3d.tracing import traced
 
 BATCH = 8
@@ -47,7 +47,12 @@ class HandPoseEstimator:
         if missing:
             raise manifest.WeightsError(f"weights {weight_set.name!r}: no networks {missing} in the manifest")
         networks = {role: networks[role] for role in manifest.ROLES}
-        self.model = full_graph(**networks, **weight_set.entry.get("graph", {}))
+        try:
+            self.model = full_graph(**networks, **weight_set.entry.get("graph", {}))
+        except (TypeError, ValueError) as error:
+            raise manifest.WeightsError(
+                f'weights {weight_set.name!r}: networks and "graph" of the manifest do not fit: {error}'
+            ) from error
         self._run = traced(self.model)
 
     def __call__(self, image):
@@ -105,6 +110,7 @@ class HandPoseEstimator:
         hands = []
         if score >= self.min_score and score > 0:
             side = int(np.argmax(outputs["side"]))
+            keypoints_xyz = outputs["keypoints_xyz"]
             corners = canvas_to_image(_corners(outputs["component"], canvas_side), area, size)
             hands.append(
                 Hand(
@@ -113,7 +119,7 @@ class HandPoseEstimator:
                     box=_box(np.concatenate([corners, keypoints_uv]), size),
                     keypoints_uv=keypoints_uv,
                     keypoint_scores=outputs["keypoint_scores"],
-                    keypoints_xyz=outputs["keypoints_xyz"],
+                    keypoints_xyz=keypoints_xyz - keypoints_xyz[ROOT],  # PosePrior puts it near 0 only
                     side_score=float(outputs["side"][side]),
                 )
             )

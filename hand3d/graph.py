@@ -37,7 +37,8 @@ def full_graph(
     - `keypoints_uv` (B, 21, 2) image pixels, `keypoint_scores` (B, 21) 0..1.
     - `side` (B, 2): as given, or probabilities.
     - `score` (B,) 0..1, see `layers.HandScore`; 0 where no pixel is taken for a hand.
-    - `keypoints_xyz` (B, 21, 3): root-relative, in units of the scale bone, camera axes.
+    - `keypoints_xyz` (B, 21, 3): root-relative, in units of the scale bone, camera axes; the root itself is
+      PosePrior's and only near 0.
 
     Args:
         handsegnet: image -> logits (B, h, w, 2), any stride.

@@ -1,6 +1,6 @@
 """What the estimator returns: hands, and the prediction of one image that holds them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -61,6 +61,7 @@ class Prediction:
     mask: (h', w') float32, 0..1, the found hand's mask over the same extent as `pixels`.
     crop: (S, S, 3) uint8, what PoseNet saw.  crop_uv: (21, 2) float32, keypoints in it, pixels.
     score: 0..1, of the best candidate, whether it passed `min_score` or not.
+    path: str, or None for an array.  notes: as of `images.LoadedImage`.
     """
 
     width: int
@@ -72,7 +73,7 @@ class Prediction:
     crop_uv: np.ndarray
     score: float
     path: str | None = None
-    notes: tuple = field(default=())
+    notes: tuple = ()
 
     def to_dict(self):
         """The prediction as in the public JSON format."""

@@ -7,7 +7,7 @@ scaled to 8, the first frame of an animation.  Anything else is an `ImageError` 
 import os
 import stat
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -18,7 +18,7 @@ FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000"
 EXTENSIONS = (
     ".jpg .jpeg .jpe .jfif .mpo .png .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .jp2 .avif .tga .ico"
 ).split()
-MAX_PIXELS = 2**28  # 268 megapixels: above the 200 of a telephone, below what exhausts 4 GB of memory
+MAX_PIXELS = 2**28  # 268 megapixels: above the 200 of a telephone; 1 GiB once decoded to RGB by Pillow
 PICTURE_SIDE = 1280  # enough for the networks and a picture: the estimator reduces larger files to this
 
 _ORIENTATION_TAG = 0x0112
@@ -50,7 +50,7 @@ class LoadedImage:
     width: int
     height: int
     path: str | None = None
-    notes: tuple = field(default=())
+    notes: tuple = ()
 
 
 def load_image(source, max_side=None):
@@ -111,6 +111,7 @@ def list_images(path):
         if os.path.splitext(name)[1].lower() in EXTENSIONS
         and name[0] != "."
         and not is_own_picture(name)
+        and not os.path.isdir(os.path.join(path, name))
     ]
     if not images:
         raise ImageError(f"{path}: no images in this folder (sub-folders are not searched; name them)")
@@ -141,20 +142,21 @@ def _load_file(path, max_side):
 def _check_file(path):
     try:
         status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageError(f"{path}: is a folder, expected an image file")
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError(f"{path}: is not a regular file")
-        if status.st_size == 0:
-            raise ImageError(f"{path}: the file is empty")
-        with open(path, "rb"):
-            pass
+        if stat.S_ISREG(status.st_mode):  # a pipe would make us wait
+            with open(path, "rb"):
+                pass
     except FileNotFoundError as error:
         raise ImageError(f"{path}: no such file") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise ImageError(
             f"{path!s}: cannot be read: {getattr(error, 'strerror', None) or error}"
         ) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(f"{path}: is a folder, expected an image file")
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(f"{path}: is not a regular file")
+    if status.st_size == 0:
+        raise ImageError(f"{path}: the file is empty")
 
 
 def _decode(file, path, max_side):

@@ -5,7 +5,8 @@ A folder of weights has a `manifest.json`:
     {"schema": 1, "sets": {NAME: {
         "networks": {ROLE: {"builder": KEY, "config": {...}, "file": ..., "sha256": ..., "parameters": N}},
         "graph": {...},     keyword arguments of `hand3d.graph.full_graph`
-        "min_score": 0.5,   hands below are left out unless the caller says otherwise
+        "min_score": 0.5,   hands below are left out unless the caller says otherwise; may be missing
+        "canvas": [320, 640],  sides in pixels of the squares that images are fitted into; may be missing
         "recipe": ..., "data": ..., "seed": ..., "scores": {...}, "licence": ...}}}
 
 KEY is one of `BUILDERS`, so a manifest can name networks but no other code.  `file` is relative to the folder
@@ -66,8 +67,9 @@ def read_manifest(folder):
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise WeightsError(f"{path}: is not JSON ({error})") from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("sets"), dict):
-        raise WeightsError(f'{path}: expected an object with "schema" and "sets"')
+    sets = manifest.get("sets") if isinstance(manifest, dict) else None
+    if not isinstance(sets, dict) or not all(isinstance(entry, dict) for entry in sets.values()):
+        raise WeightsError(f'{path}: expected an object with "schema" and "sets", an object of objects')
     if manifest.get("schema") != SCHEMA:
         raise WeightsError(
             f"{path}: schema is {manifest.get('schema')!r}, this version of hand3d reads {SCHEMA}; update it"

@@ -130,7 +130,7 @@ def _squared_distances(uv_crop, size, crop_size):
 
 def _window(index, length):
     """First cell of the window (B, 21) int and the matrix (B, 21, window, length) that picks its cells."""
-    size = ops.minimum(WINDOW, length) if not isinstance(length, int) else min(WINDOW, length)
+    size = min(WINDOW, length)
     start = ops.clip(index - size // 2, 0, length - size)
     cells = start[..., None] + ops.arange(size, dtype=keras.backend.standardize_dtype(start.dtype))
     return start, ops.one_hot(cells, length, dtype="float32")

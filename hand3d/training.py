@@ -120,7 +120,8 @@ class PoseNetTraining(_Training):
         if self.loss_kind == "paper":
             visible = ops.cast(y_pred["weight"] > 0.99, "float32")
             target = scoremaps.encode(y_pred["uv"], visible, crop_size, crop_size)
-            total = losses.posenet_loss(target, maps, visible)
+            # not on the paper's grid: `decode` reads the maps by the one pixel rule
+            total = losses.posenet_loss(target, maps, visible, grid="half_pixel")
         else:
             target = scoremaps.target_distribution(
                 y_pred["uv"], y_pred["weight"], maps[-1].shape[1], crop_size, self.sigma_cells

@@ -10,10 +10,9 @@ import tensorflow as tf
 
 from hand3d.skeleton import INDEX, NUM_KEYPOINTS, ROOT, SIDES
 from pipelines.poses import read_poses
-from pipelines.records import decode_pictures, read_info, read_records
+from pipelines.records import HAND_IDS, decode_pictures, read_info, read_records
 
 GREY = 128.0  # outside an image, as `hand3d.augment` has it
-HAND_IDS = ((2, 17), (18, 33))  # first and last mask id of the left and the right hand
 AUTOTUNE = tf.data.AUTOTUNE
 
 
@@ -176,13 +175,15 @@ def background_batches(folder, split, size, batch, seed=0, count=1500):
     """
     from pipelines.render.backgrounds import Backgrounds
 
+    source = Backgrounds(folder, split)  # here, so that a folder without pictures is reported at once
+
     def pictures():
-        source, rng = Backgrounds(folder, split), np.random.default_rng(seed)
+        rng = np.random.default_rng(seed)
         for _ in range(count):
             yield source.sample(rng, size)[0]
 
     data = tf.data.Dataset.from_generator(pictures, output_signature=tf.TensorSpec((size, size, 3), tf.uint8))
-    return data.cache().shuffle(count // 2, seed=seed).repeat().batch(batch)
+    return data.cache().shuffle(max(1, count // 2), seed=seed).repeat().batch(batch)
 
 
 def cut_square(image, covers, cut, side):
@@ -245,12 +246,10 @@ def _batches(data, batch, training, seed, limit, split, crop_size, backgrounds, 
     if training:
         # the buffer holds references to what the cache keeps; it costs nothing to make it large
         data = data.cache().repeat().shuffle(4096, seed=seed).batch(batch, drop_remainder=True)
-    else:
-        data = data.batch(batch)
-    if training:
         others = background_batches(backgrounds, split, crop_size, batch, seed, background_count)
         data = tf.data.Dataset.zip(data, others)
     else:  # nothing is replaced where nothing is augmented
+        data = data.batch(batch)
         data = data.map(lambda example: (example, _no_background(example["picture"], crop_size)))
     return data.map(lambda example, other: example | {"background": other}).prefetch(4)
 

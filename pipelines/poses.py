@@ -42,8 +42,9 @@ NEAREST = 0.05  # metres from the camera
 
 def draw_chunk(split, seed, start, stop):
     """Hands of the people `start` to `stop` - 1: dict of xyz, side, action and character as in the module."""
+    from pipelines.render.actions import sample_action
     from pipelines.render.camera import sample_camera
-    from pipelines.render.posing import played, pose_keypoints, sample_action
+    from pipelines.render.posing import played, pose_keypoints
 
     people = []
     for number in range(start, stop):

@@ -26,16 +26,17 @@ pixel centres at integers.
 import io
 import json
 import os
-import tempfile
 
 import numpy as np
 
+from hand3d.files import write_atomic
 from hand3d.skeleton import KEYPOINT_NAMES, NUM_KEYPOINTS, SIDES
 from pipelines.tfrecord_io import encode_example, read_tfrecord, write_tfrecord
 
 SCHEMA_VERSION = 1
 INFO = "info.json"
 LABELS = len(SIDES) * NUM_KEYPOINTS  # keypoints of both hands
+HAND_IDS = ((2, 17), (18, 33))  # first and last mask id of the left and the right hand
 DEPTH_UNIT = 1e-4  # metres per grey level
 
 
@@ -170,12 +171,7 @@ def write_info(directory, split, shards, *, licence, generator):
         "shards": dict(sorted(shards.items())),
         "generator": generator,
     }
-    descriptor, temporary = tempfile.mkstemp(dir=directory, suffix=".partial")
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(info, file, indent=1, default=_plain)
-        file.write("\n")
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+    write_atomic(path, (json.dumps(info, indent=1, default=_plain) + "\n").encode())
 
 
 # ---------------------------------------------------------------- reading

@@ -24,7 +24,7 @@ def masked_crc32c(data):
     try:
         import google_crc32c
     except ImportError as error:
-        raise ImportError("TFRecord files need google-crc32c: pip install 'hand3d-keras[render]'") from error
+        raise ImportError("TFRecord files need google-crc32c: pip install google-crc32c") from error
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 

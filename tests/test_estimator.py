@@ -9,7 +9,7 @@ from hand3d import HandPoseEstimator
 from hand3d.estimator import canvas_to_image, fit
 from hand3d.images import ImageError, load_image
 from hand3d.manifest import WeightsError
-from hand3d.skeleton import NUM_KEYPOINTS
+from hand3d.skeleton import NUM_KEYPOINTS, ROOT
 
 
 @pytest.mark.parametrize("size", [(60, 80), (80, 60), (200, 100), (1, 1), (3, 400)])
@@ -39,6 +39,7 @@ def test_hand(estimator, photo):
     assert hand.side in ("left", "right") and 0 < hand.score <= 1 and 0.5 <= hand.side_score <= 1
     assert hand.keypoints_uv.shape == (NUM_KEYPOINTS, 2) and hand.keypoint_scores.shape == (NUM_KEYPOINTS,)
     assert hand.keypoints_xyz.shape == (NUM_KEYPOINTS, 3) and np.isfinite(hand.keypoints_xyz).all()
+    assert (hand.keypoints_xyz[ROOT] == 0).all()
     x0, y0, x1, y1 = hand.box
     assert 0 <= x0 < x1 <= 79 and 0 <= y0 < y1 <= 59
     assert hand.draw(photo).shape == photo.shape

@@ -10,7 +10,7 @@ from toy_samples import toy_sample, write_toy_records
 from hand3d import geometry
 from hand3d.skeleton import HAND_SLICES, NUM_KEYPOINTS
 
-pytest.importorskip("google_crc32c", reason="needs google-crc32c: pip install 'hand3d-keras[render]'")
+pytest.importorskip("google_crc32c", reason="needs google-crc32c: pip install google-crc32c")
 pytest.importorskip("tensorflow")
 if keras.config.backend() != "tensorflow":
     pytest.skip("experiments run on TensorFlow", allow_module_level=True)

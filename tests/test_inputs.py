@@ -4,7 +4,7 @@ from toy_samples import toy_sample, write_toy_records
 
 from hand3d.skeleton import INDEX, NUM_KEYPOINTS
 
-pytest.importorskip("google_crc32c", reason="needs google-crc32c: pip install 'hand3d-keras[render]'")
+pytest.importorskip("google_crc32c", reason="needs google-crc32c: pip install google-crc32c")
 tf = pytest.importorskip("tensorflow")
 from pipelines import inputs  # noqa: E402
 from pipelines.poses import write_poses  # noqa: E402

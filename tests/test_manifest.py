@@ -108,6 +108,7 @@ def test_wrong_manifests(saved):
         (lambda _, content: content.update(schema=2), "schema is 2"),
         (lambda _, content: content["sets"].update(second={}), "has 2 sets"),
         (lambda _, content: content.update(sets=[]), "expected an object"),
+        (lambda _, content: content.update(sets={"tiny": 1}), "expected an object"),
     ]
     original = (folder / "manifest.json").read_text()
     for change, words in cases:

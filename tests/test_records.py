@@ -8,7 +8,7 @@ from toy_samples import toy_sample, write_toy_records
 
 from pipelines import records, tfrecord_io
 
-pytest.importorskip("google_crc32c", reason="needs google-crc32c: pip install 'hand3d-keras[render]'")
+pytest.importorskip("google_crc32c", reason="needs google-crc32c: pip install google-crc32c")
 tf = pytest.importorskip("tensorflow")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hand3d import skeleton
-from pipelines.render import actions, hand_pose, hand_solver, posing
+from pipelines.render import actions, hand_pose, hand_samples, hand_solver, posing
 from pipelines.render.body import load_body
 from pipelines.render.character import make_character
 
@@ -58,11 +58,10 @@ def test_bones_keep_their_lengths(poses):
 def test_angles_stay_inside_the_limits(poses):
     for posed in poses.values():
         angles = posed.info["angles"]
-        assert (angles >= hand_pose.LIMITS[:, 0] - 1e-9).all() and (
-            angles <= hand_pose.LIMITS[:, 1] + 1e-9
-        ).all()
+        low, high = hand_pose.LIMITS.T
+        assert (angles >= low - 1e-9).all() and (angles <= high + 1e-9).all()
     with pytest.raises(ValueError, match="action"):
-        actions.sample_hand(np.random.default_rng(0), "no such action")
+        hand_samples.sample_hand(np.random.default_rng(0), "no such action")
 
 
 def test_part_ids_fit_the_keypoints(poses):
@@ -98,8 +97,7 @@ def test_thumb_is_on_its_own_side(poses):
         assert thumb @ (index - little) > 0
         middle = hand[skeleton.INDEX["middle_pip"]] - hand[skeleton.INDEX["middle_mcp"]]
         flexion = posed.info["angles"][side][hand_pose.ANGLES.index("middle_mcp_flex")]
-        if flexion > 0.5:
-            assert middle @ normal > 0
+        assert flexion > 0.5 and middle @ normal > 0
 
 
 def test_keypoints_lie_inside_the_fingers(poses):
@@ -152,11 +150,22 @@ def test_same_rng_same_pose(person):
     np.testing.assert_array_equal(first.keypoints, second.keypoints)
 
 
+def test_poses_of_the_evaluation_are_not_blended_into_training(monkeypatch):
+    drawn, pose_angles = set(), actions.pose_angles
+    monkeypatch.setattr(hand_samples, "pose_angles", lambda name: drawn.add(name) or pose_angles(name))
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        hand_samples.sample_hand(rng, actions.sample_action(rng, "training"))
+    own = {pose for name in actions.ACTIONS_TRAINING for pose in actions.ACTIONS[name]}
+    assert drawn == own
+    assert set(actions.POSES) == {pose for poses in actions.ACTIONS.values() for pose in poses}
+
+
 def test_all_combinations_of_fingers_turn_up():
     rng = np.random.default_rng(0)
     seen = {}
     for _ in range(4000):
-        angles = actions.sample_hand(rng, actions.sample_action(rng, "training"))[0]
+        angles = hand_samples.sample_hand(rng, actions.sample_action(rng, "training"))[0]
         up = tuple(angles[6 + 4 * k] + angles[8 + 4 * k] < 0.6 for k in range(4)) + (bool(angles[0] < 0),)
         seen[up] = seen.get(up, 0) + 1
     assert len(seen) == 32 and min(seen.values()) >= 10

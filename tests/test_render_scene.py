@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from hand3d.skeleton import HAND_SLICES, NUM_KEYPOINTS, SIDES
+from pipelines import records
+from pipelines.render import gl
+from pipelines.render.scene import CHARACTERS, Renderer, render_sample
 
-gl = pytest.importorskip("pipelines.render.gl")
 pytest.importorskip("moderngl", reason="moderngl is not installed")
 
 SIZE = 160
@@ -13,8 +15,6 @@ SIZE = 160
 
 @pytest.fixture(scope="module")
 def renderer():
-    from pipelines.render.scene import Renderer
-
     try:
         return Renderer(SIZE)
     except gl.GraphicsUnavailable as error:
@@ -23,13 +23,10 @@ def renderer():
 
 @pytest.fixture(scope="module")
 def samples(renderer):
-    from pipelines.render.scene import render_sample
-
     return [render_sample(renderer, seed, "evaluation", SIZE) for seed in range(4)]
 
 
 def test_schema(samples):
-    records = pytest.importorskip("pipelines.records")
     for number, sample in enumerate(samples):
         records.check_sample(sample, str(number))
         assert sample["depth"].dtype == np.float32 and sample["visible"].dtype == bool
@@ -53,16 +50,8 @@ def test_a_rendered_point_lands_on_its_pixel(renderer):
         spread = 0.5 / 200 * np.array([[-0.7, -0.4, 0], [0.7, -0.4, 0], [0, 0.8, 0]]) * 0.9
         vertices = centre + spread
         zeros = np.zeros((3, 4))
-        raster.upload(
-            vertices,
-            zeros[:, :3],
-            zeros[:, :2],
-            zeros[:, :3],
-            zeros,
-            np.arange(3)[None],
-            np.array([33], np.uint8),
-            np.zeros(1, np.uint8),
-        )
+        attributes = vertices, zeros[:, :3], zeros[:, :2], zeros[:, :3], zeros
+        raster.upload(*attributes, np.arange(3)[None], np.array([33], np.uint8), np.zeros(1, np.uint8))
         mask, depth = raster.draw_labels(matrix)
         assert np.argwhere(mask).tolist() == [[v, u]]
         assert mask[v, u] == 33 and depth[v, u] == pytest.approx(0.5, abs=1e-4)
@@ -97,7 +86,6 @@ def test_left_is_left(renderer):
     """Seen from the front, the person's left hand is on the right side of the picture."""
     from pipelines.render.camera import WORLD_TO_DOWN
     from pipelines.render.character import make_character
-    from pipelines.render.scene import CHARACTERS
 
     hands = make_character(renderer.body, CHARACTERS["evaluation"][0]).hands
     left, right = (WORLD_TO_DOWN @ hand.pivots[0] for hand in hands)  # a camera on the z axis
@@ -106,8 +94,6 @@ def test_left_is_left(renderer):
 
 
 def test_same_seed_same_sample(renderer, samples):
-    from pipelines.render.scene import render_sample
-
     again = render_sample(renderer, 1, "evaluation", SIZE)
     for key in ("image", "mask", "uv", "xyz", "visible", "K", "depth"):
         np.testing.assert_array_equal(again[key], samples[1][key], err_msg=key)
@@ -116,18 +102,20 @@ def test_same_seed_same_sample(renderer, samples):
 
 
 def test_wrong_arguments(renderer):
-    from pipelines.render.scene import render_sample
-
     with pytest.raises(ValueError, match="split"):
         render_sample(renderer, 0, "test", SIZE)
     with pytest.raises(ValueError, match="size"):
         render_sample(renderer, 0, "training", SIZE + 1)
 
 
+def test_the_splits_share_no_character():
+    assert not set(CHARACTERS["training"]) & set(CHARACTERS["evaluation"])
+
+
 def test_backgrounds_of_the_splits_are_disjoint(tmp_path):
     from PIL import Image
 
-    from pipelines.render.backgrounds import find_pictures
+    from pipelines.render.backgrounds import Backgrounds, find_pictures
 
     for number in range(40):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
@@ -135,31 +123,57 @@ def test_backgrounds_of_the_splits_are_disjoint(tmp_path):
     assert training and evaluation and not training & evaluation
     with pytest.raises(FileNotFoundError, match="no picture"):
         find_pictures(tmp_path / "nothing", "training")
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "damaged.png").write_bytes(b"no picture")
+    assert [path.name for path in find_pictures(tmp_path, "training")] == ["damaged.png"]
+    with pytest.raises(FileNotFoundError, match="'evaluation'"):  # never those of the other folder
+        find_pictures(tmp_path, "evaluation")
+    with pytest.raises(ValueError, match="damaged.png"):
+        Backgrounds(tmp_path, "training", made_up=0).sample(np.random.default_rng(0), 8)
 
 
-def test_command_resumes(tmp_path, monkeypatch, renderer):
-    pytest.importorskip("pipelines.records")
-    from pipelines.records import read_info
+def test_command_resumes(tmp_path, monkeypatch, renderer, capsys):
+    pytest.importorskip("google_crc32c", reason="needs google-crc32c: pip install google-crc32c")
     from pipelines.render import __main__ as command
     from pipelines.render import shards as writer
 
     monkeypatch.setattr(writer, "SAMPLES_PER_SHARD", 2)
-    arguments = [
-        "--out",
-        str(tmp_path),
-        "--split",
-        "evaluation",
-        "--count",
-        "3",
-        "--size",
-        "96",
-        "--workers",
-        "1",
-    ]
+    arguments = f"--out {tmp_path} --split evaluation --count 3 --size 96 --workers 1".split()
     assert command.main(arguments) == 0
     files = sorted(tmp_path.glob("*.tfrecord"))
-    assert len(files) == 2 and read_info(tmp_path)["splits"]["evaluation"]["samples"] == 3
+    assert len(files) == 2 and records.read_info(tmp_path)["splits"]["evaluation"]["samples"] == 3
     before, stamp = files[0].read_bytes(), files[1].stat().st_mtime_ns
     files[0].unlink()
     assert command.main(arguments) == 0
     assert files[0].read_bytes() == before and files[1].stat().st_mtime_ns == stamp
+    for other in (["--seed", "1"], ["--count", "4"]):
+        capsys.readouterr()
+        assert command.main([*arguments, *other]) == 1  # what is there is something else
+        assert other[0].strip("-") in capsys.readouterr().err
+    assert records.read_info(tmp_path)["splits"]["evaluation"]["generator"]["seed"] == 0
+
+
+def test_command_reports_bad_input(tmp_path, renderer, capsys, monkeypatch):
+    pytest.importorskip("google_crc32c", reason="needs google-crc32c: pip install google-crc32c")
+    from pipelines.render import __main__ as command
+
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    for arguments, words in (
+        (["--out", f"{tmp_path}/new", "--backgrounds", f"{tmp_path}/empty"], "no picture for the split"),
+        (["--out", f"{tmp_path}/file"], "file"),
+    ):
+        assert command.main([*arguments, "--count", "1"]) == 1
+        assert words in capsys.readouterr().err
+    for bad in ("--count 0", "--size 8", "--seed -1", "--workers 0", "--split test"):
+        with pytest.raises(SystemExit):
+            command.parse(["--out", "x", "--count", "1", *bad.split()])
+        assert bad.split()[0] in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file"]
+
+    def unavailable():
+        raise gl.GraphicsUnavailable("install libegl1")
+
+    monkeypatch.setattr(gl, "create_context", unavailable)
+    assert command.main(["--out", f"{tmp_path}/new", "--count", "1"]) == 1
+    assert "install libegl1" in capsys.readouterr().err

@@ -6,7 +6,6 @@ hand goes through.  Angles are degrees here, in the order of `hand_pose.FINGER_A
 
 import numpy as np
 
-from pipelines.render.hand_pose import ANGLES
 from pipelines.render.hand_solver import PAD
 
 # finger: mcp_flex, pip_flex, dip_flex
@@ -89,7 +88,6 @@ POSES = {
     "rest": _pose("loose easy easy half half", 2),
     "fist": _pose("across fold fold fold fold", 0, "on_middle"),
     "fist_side": _pose("key fold fold fold fold", 0, "key"),
-    "fist_in": _pose("palm grip grip grip grip", 0),
     "thumb": _pose("up fold fold fold fold", 0),
     "thumb_index": _pose("up up fold fold fold", 2),
     "index": _pose("over up fold fold fold", 2, "on_middle"),
@@ -179,14 +177,8 @@ _TRAINING = {
     "open_close": ("open", "relaxed", "cylinder", "fist"),
     "finger_opposition": ("pinch_middle", "pinch_ring", "pinch_little", "ok_flat"),
     "letters": (
-        "letter_c",
-        "letter_d",
-        "letter_e",
-        "letter_k",
-        "ring_folded",
-        "middle_folded",
-        "little",
-        "roof",
+        *("letter_c", "letter_d", "letter_e", "letter_k"),
+        *("ring_folded", "middle_folded", "little", "roof"),
     ),
     "clap": ("flat", "open"),
     "prayer": ("flat", "flat"),
@@ -223,83 +215,3 @@ def pose_angles(name):
         mcp, pip, dip = FINGER_STATES[state]
         angles += [mcp, SPREAD[k] * pose["spread"], pip, dip]
     return np.radians(angles)
-
-
-def sample_hand(rng, action):
-    """One instant of an action: wanted angles (22,), contacts, wrist flexion and deviation (2,), all radians.
-
-    A third of the hands have fingers that are bent each on its own: every combination of folded and
-    straight fingers turns up.  Others are an instant between two poses of the action, some blended
-    with another action's.
-    """
-    if action not in ACTIONS:
-        raise ValueError(f"action must be one of {', '.join(ACTIONS)}; got {action!r}")
-    poses = ACTIONS[action]
-    step = rng.integers(len(poses))
-    name, other = poses[step], poses[(step + 1) % len(poses)]
-    angles, contacts = pose_angles(name), list(POSES[name]["contacts"])
-    wrist = np.radians(POSES[name]["wrist"])
-    kind = rng.random()
-    if kind < 0.30 and action not in PAIRS:
-        angles, contacts = _independent(rng)
-    elif kind < 0.50:
-        t = rng.uniform(0.1, 0.9)
-        angles, contacts = (1 - t) * angles + t * pose_angles(other), []
-    elif kind < 0.58 and action not in PAIRS:
-        names = tuple(POSES)
-        other = pose_angles(names[rng.integers(len(names))])
-        t = rng.uniform(0.15, 0.6)
-        angles, contacts = (1 - t) * angles + t * other, []
-    angles = angles + _jitter(rng)
-    wrist = wrist + np.radians(rng.normal([0, 0], [18, 7]))
-    return (
-        angles,
-        [CONTACTS[c] for c in contacts],
-        np.clip(wrist, np.radians([-65, -18]), np.radians([65, 28])),
-    )
-
-
-def _jitter(rng):
-    """Radians (22,): a scale common to the hand, more on the knuckles; DIPs go along with PIPs."""
-    scale = np.radians(rng.choice([2.0, 5.0, 9.0], p=[0.3, 0.45, 0.25]))
-    noise = rng.normal(0, scale, len(ANGLES))
-    for k in range(4):
-        first = 6 + 4 * k
-        noise[first + 1] *= 0.4
-        noise[first + 3] = 0.55 * noise[first + 2] + 0.5 * noise[first + 3]
-    noise[:6] *= (0.7, 0.7, 0.7, 0.8, 0.3, 1.0)
-    return noise
-
-
-def _independent(rng):
-    """Angles and contacts of a hand each of whose fingers is straight, folded or in between by itself."""
-    states = []
-    for _ in range(4):
-        states.append(
-            rng.choice(
-                ["up", "lean", "back", "fold", "tuck", "grip", "half", "hook", "claw", "loose"],
-                p=[0.36, 0.05, 0.05, 0.2, 0.08, 0.1, 0.06, 0.03, 0.03, 0.04],
-            )
-        )
-    spread = rng.uniform(-1, 12)
-    folded = [k for k, s in enumerate(states) if s in ("fold", "tuck", "grip")]
-    contacts = []
-    roll = rng.random()
-    if roll < 0.45 or not folded:
-        thumb = rng.choice(["up", "out", "side", "loose", "round"], p=[0.35, 0.2, 0.15, 0.2, 0.1])
-    elif roll < 0.85:
-        thumb = "over"
-        finger = int(rng.choice(folded))
-        if finger < 3:
-            contacts = ["on_" + ("index", "middle", "ring")[finger]]
-        elif states[3] != "up":
-            thumb, contacts = "palm", []
-    else:
-        thumb, finger = "oppose", int(rng.choice(folded))
-        states[finger] = "pinch"
-        contacts = [("index", "middle", "ring", "little")[finger]]
-    angles = list(THUMB_STATES[thumb])
-    for k, state in enumerate(states):
-        mcp, pip, dip = FINGER_STATES[state]
-        angles += [mcp, SPREAD[k] * spread, pip, dip]
-    return np.radians(angles), contacts

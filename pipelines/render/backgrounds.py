@@ -13,8 +13,9 @@ LARGEST = 1024
 
 
 class Backgrounds:
-    """Pictures for one split.  Folders named `training` and `evaluation` are taken as such; otherwise every
-    sixth file, by a hash of its name, goes to the evaluation.
+    """Pictures for one split.  Folders named `training` and `evaluation` are taken as such; without them,
+    every sixth file, by a hash of its name, goes to the evaluation.  (So a photograph that comes under
+    several names, say one per resolution, has to be put into those folders.)
 
     Raises FileNotFoundError when `folder` holds no picture for the split.
     """
@@ -34,27 +35,31 @@ class Backgrounds:
 
 
 def find_pictures(folder, split):
+    """Paths of a split's pictures in a folder, in order; see `Backgrounds`."""
     folder = Path(folder)
-    inner = folder / split
-    files = sorted(
-        p for p in (inner if inner.is_dir() else folder).rglob("*") if p.suffix.lower() in SUFFIXES
-    )
-    if not inner.is_dir():
+    sorted_out = any((folder / name).is_dir() for name in SPLITS)
+    inside = folder / split if sorted_out else folder
+    files = sorted(path for path in inside.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not sorted_out:
         files = [p for p in files if (zlib.crc32(p.name.encode()) % 6 == 0) == (split == "evaluation")]
     if not files:
         raise FileNotFoundError(
-            f"no picture for the split {split!r} in {folder}: give a folder with photographs"
+            f"no picture for the split {split!r} in {folder}: give a folder with more photographs, "
+            f"or with the folders {' and '.join(SPLITS)} in it"
         )
     return files
 
 
 @functools.lru_cache(maxsize=48)
 def _open(path):
-    with Image.open(path) as image:
-        image.draft("RGB", (LARGEST, LARGEST))
-        image = image.convert("RGB")
-        image.thumbnail((LARGEST, LARGEST))
-        return image
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (LARGEST, LARGEST))
+            image = image.convert("RGB")
+    except Exception as error:  # a damaged file raises almost anything
+        raise ValueError(f"{path} is no readable picture ({error}); take it out of the folder") from error
+    image.thumbnail((LARGEST, LARGEST))
+    return image
 
 
 def crop(image, rng, size):

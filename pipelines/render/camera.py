@@ -1,4 +1,4 @@
-"""Cameras around a hand, and the projection of points.
+"""Cameras around a hand, the projection of points, and the matrices that make OpenGL do the same.
 
 Camera axes: x right, y down, z away.  Pixels (u, v) = (column, row), centres at integers.
 """
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 WORLD_TO_DOWN = np.diag([1.0, -1.0, -1.0])  # world: y up, the person faces +z
+NEAR, FAR = 0.05, 8.0  # metres: what OpenGL draws
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,32 @@ def project(points, matrix):
     """(N, 3) camera axes -> (N, 2) pixels."""
     p = points @ matrix.T
     return p[:, :2] / np.where(np.abs(p[:, 2:]) < 1e-6, 1e-6, p[:, 2:])
+
+
+def projection_matrix(camera_matrix, size):
+    """K (3, 3) and a square image of `size` pixels -> (4, 4) float32 clip matrix.
+
+    Pixel centres are integers: column u sits at (u + 0.5) / size of the width.
+    """
+    fx, fy, cx, cy = camera_matrix[0, 0], camera_matrix[1, 1], camera_matrix[0, 2], camera_matrix[1, 2]
+    matrix = np.zeros((4, 4))
+    matrix[0, 0], matrix[0, 2] = 2 * fx / size, 2 * (cx + 0.5) / size - 1
+    matrix[1, 1], matrix[1, 2] = 2 * fy / size, 2 * (cy + 0.5) / size - 1
+    matrix[2, 2], matrix[2, 3] = (FAR + NEAR) / (FAR - NEAR), -2 * FAR * NEAR / (FAR - NEAR)
+    matrix[3, 2] = 1
+    return matrix.astype(np.float32)
+
+
+def shadow_matrix(direction, centre, radius, depth=1.6):
+    """Orthographic clip matrix of a light that looks at `centre`, (4, 4) float32."""
+    z = -np.asarray(direction, np.float64)
+    z /= np.linalg.norm(z)
+    x = np.cross([0.0, 1.0, 0.0] if abs(z[1]) < 0.9 else [1.0, 0.0, 0.0], z)
+    x /= np.linalg.norm(x)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.stack([x / radius, np.cross(z, x) / radius, z / depth])
+    matrix[:3, 3] = -matrix[:3, :3] @ np.asarray(centre, np.float64)
+    return matrix.astype(np.float32)
 
 
 def turn(axis, angle):

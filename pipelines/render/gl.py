@@ -1,20 +1,18 @@
 """Rasteriser: a labelled picture of one posed person, drawn off screen (OpenGL, EGL, Mesa llvmpipe)."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from pipelines.render import shaders
+from pipelines.render import material_shaders, shaders
+from pipelines.render.camera import FAR, NEAR, projection_matrix, shadow_matrix
 
 SHADOW_SIZE = 512
-NEAR, FAR = 0.05, 8.0
 ATTRIBUTES = ("a_position", "a_normal", "a_uv", "a_rest", "a_skin")
 FORMAT = "3f 3f 2f 3f 4f"
 PROGRAMS = {
-    "skin": shaders.SKIN_FRAGMENT,
-    "cloth": shaders.CLOTH_FRAGMENT,
-    "hair": shaders.HAIR_FRAGMENT,
-    "eye": shaders.EYE_FRAGMENT,
+    "skin": material_shaders.SKIN_FRAGMENT,
+    "cloth": material_shaders.CLOTH_FRAGMENT,
+    "hair": material_shaders.HAIR_FRAGMENT,
+    "eye": material_shaders.EYE_FRAGMENT,
 }
 # depth at which each shading pass is drawn, and that of each material: none, then body.MATERIALS
 GROUPS = {"skin": 0.125, "cloth": 0.25, "hair": 0.5, "eye": 0.75}
@@ -40,41 +38,6 @@ def create_context():
             f"no off-screen OpenGL 3.3 context through EGL ({error}); on Debian and Ubuntu install "
             "the packages libegl1 and libgl1-mesa-dri"
         ) from error
-
-
-@dataclass
-class Light:
-    """direction (3,) towards the light, camera axes; colour (3,) linear; softness: filter radius, metres."""
-
-    direction: np.ndarray
-    colour: np.ndarray
-    softness: float = 0.01
-
-
-def projection_matrix(camera_matrix, size):
-    """K (3, 3) and a square image of `size` pixels -> (4, 4) float32 clip matrix.
-
-    Pixel centres are integers: column u sits at (u + 0.5) / size of the width.
-    """
-    fx, fy, cx, cy = camera_matrix[0, 0], camera_matrix[1, 1], camera_matrix[0, 2], camera_matrix[1, 2]
-    matrix = np.zeros((4, 4))
-    matrix[0, 0], matrix[0, 2] = 2 * fx / size, 2 * (cx + 0.5) / size - 1
-    matrix[1, 1], matrix[1, 2] = 2 * fy / size, 2 * (cy + 0.5) / size - 1
-    matrix[2, 2], matrix[2, 3] = (FAR + NEAR) / (FAR - NEAR), -2 * FAR * NEAR / (FAR - NEAR)
-    matrix[3, 2] = 1
-    return matrix.astype(np.float32)
-
-
-def shadow_matrix(direction, centre, radius, depth=1.6):
-    """Orthographic clip matrix of a light that looks at `centre`, (4, 4) float32."""
-    z = -np.asarray(direction, np.float64)
-    z /= np.linalg.norm(z)
-    x = np.cross([0.0, 1.0, 0.0] if abs(z[1]) < 0.9 else [1.0, 0.0, 0.0], z)
-    x /= np.linalg.norm(x)
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.stack([x / radius, np.cross(z, x) / radius, z / depth])
-    matrix[:3, 3] = -matrix[:3, :3] @ np.asarray(centre, np.float64)
-    return matrix.astype(np.float32)
 
 
 def vertex_normals(vertices, faces, weld):
@@ -225,7 +188,8 @@ class Rasteriser:
         """After `draw_labels`.
 
         Args:
-            materials: program name -> its uniforms.  lights: 1 to 3 of `Light`; the first two cast shadows.
+            materials: program name -> its uniforms.
+            lights: 1 to 3 of `lighting.Light`; the first two cast shadows.
             harmonics: (9, 3).  centre: (3,) of the region with shadows, of `radius` metres.
             detail: texture of the hands.
         Returns (H, W, 4) float32: linear colour premultiplied with coverage, coverage.
@@ -257,13 +221,10 @@ class Rasteriser:
         }
         for unit, texture in enumerate(units.values()):
             texture.use(unit)
-        missing = 3 - len(lights)
         common = {
             "u_sh": harmonics,
-            "u_direction": np.stack([light.direction for light in lights] + [np.zeros(3)] * missing)[
-                : len(lights)
-            ],
-            "u_light": np.stack([light.colour for light in lights] + [np.zeros(3)] * missing)[: len(lights)],
+            "u_direction": np.stack([light.direction for light in lights]),
+            "u_light": np.stack([light.colour for light in lights]),
             "u_shadow_matrix": np.stack([m.T for m in matrices]),
             "u_shadow_radius": np.array([light.softness / radius / 2 for light in lights[:2]]),
             "u_intrinsics": self.intrinsics,
@@ -312,9 +273,8 @@ def _set(program, uniforms):
             uniform = program[name]
             kind = np.int32 if value.dtype.kind == "i" else np.float32
             value = np.ascontiguousarray(value, kind)
-            whole = (
-                uniform.array_length * uniform.dimension
-            )  # the compiler may have dropped the end of an array
+            # the compiler may have dropped the end of an array
+            whole = uniform.array_length * uniform.dimension
             uniform.write(value.reshape(-1)[:whole].tobytes())
         else:
             program[name].value = value

@@ -1,8 +1,8 @@
 """Light: surroundings from the colours of the background, lamps of random place, strength and warmth."""
 
-import numpy as np
+from dataclasses import dataclass
 
-from pipelines.render.gl import Light
+import numpy as np
 
 DIRECTIONS = 256
 # irradiance over pi, per radiance: band weights 1, 2/3, 1/4 times the squared norms of the basis
@@ -13,6 +13,15 @@ BANDS = (
     * np.array([0.282095, 0.488603, 0.488603, 0.488603, 1.092548, 1.092548, 0.315392, 1.092548, 0.546274])
     ** 2
 )
+
+
+@dataclass
+class Light:
+    """direction (3,) towards the light, camera axes; colour (3,) linear; softness: filter radius, metres."""
+
+    direction: np.ndarray
+    colour: np.ndarray
+    softness: float = 0.01
 
 
 def sphere(count):

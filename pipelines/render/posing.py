@@ -7,14 +7,9 @@ import numpy as np
 
 from pipelines.render import arms as arms_
 from pipelines.render import hand_pose, hand_solver
-from pipelines.render.actions import (  # noqa: F401
-    ACTIONS_EVALUATION,
-    ACTIONS_TRAINING,
-    PAIRS,
-    sample_action,
-    sample_hand,
-)
+from pipelines.render.actions import PAIRS
 from pipelines.render.hand_rig import frame
+from pipelines.render.hand_samples import sample_hand
 
 SIDES = "LR"
 _prepared = weakref.WeakKeyDictionary()

@@ -1,5 +1,6 @@
 """One labelled sample from a seed: person, pose, camera, light, background, picture."""
 
+import functools
 import io
 
 import numpy as np
@@ -7,13 +8,15 @@ from PIL import Image
 from scipy import ndimage
 
 from hand3d.skeleton import HAND_SLICES, NUM_KEYPOINTS, SIDES
+from pipelines.records import HAND_IDS
 from pipelines.render import lighting
+from pipelines.render.actions import sample_action
 from pipelines.render.backgrounds import SPLITS, Backgrounds
 from pipelines.render.body import MATERIALS, load_body
 from pipelines.render.camera import project, sample_camera
 from pipelines.render.character import CHARACTERS_EVALUATION, CHARACTERS_TRAINING, make_character
 from pipelines.render.gl import Rasteriser, vertex_normals
-from pipelines.render.posing import pose_person, sample_action
+from pipelines.render.posing import pose_person
 from pipelines.render.skin import DETAIL_VARIANTS, bake_detail, skin_map, skin_uniforms, to_linear
 
 CHARACTERS = {"training": CHARACTERS_TRAINING, "evaluation": CHARACTERS_EVALUATION}
@@ -21,7 +24,8 @@ TOLERANCE = 0.018  # metres between a joint and the skin over it
 MIN_VISIBLE = 9  # keypoints of one hand
 CLEARANCE = 0.10  # metres around the camera without geometry
 CAMERA_TRIES, POSE_TRIES = 6, 8
-OWN_PARTS = ((2, 17), (18, 33))  # mask ids of the left and the right hand
+IRISES = np.array([[60, 40, 25], [90, 60, 35], [70, 100, 130], [80, 95, 60]])  # sRGB
+HAIRS = np.array([[22, 18, 16], [50, 34, 24], [95, 65, 40], [170, 130, 80], [120, 55, 30]])
 
 
 class Renderer:
@@ -35,13 +39,18 @@ class Renderer:
         self.size = size
         self.body = load_body()
         self.rasteriser = Rasteriser(size)
-        self.backgrounds = {split: Backgrounds(backgrounds, split) for split in SPLITS}
-        self.characters = {}
+        self.folder = backgrounds
+        self.characters, self.splits = {}, {}
 
     def character(self, seed):
         if seed not in self.characters:
             self.characters[seed] = make_character(self.body, seed)
         return self.characters[seed]
+
+    def backgrounds(self, split):
+        if split not in self.splits:
+            self.splits[split] = Backgrounds(self.folder, split)
+        return self.splits[split]
 
     def detail(self, variant):
         raster = self.rasteriser
@@ -73,7 +82,7 @@ def render_sample(renderer, seed, split, size=320):
     shot = best
     shot["normals"] = vertex_normals(shot["vertices"], shot["posed"].faces, skin_map().weld)
     _upload(renderer, shot)
-    picture, name = renderer.backgrounds[split].sample(rng, size)
+    picture, name = renderer.backgrounds(split).sample(rng, size)
     image = _photograph(renderer, shot, picture, rng)
     return {
         "image": image,
@@ -130,16 +139,8 @@ def _upload(renderer, shot):
     """Mesh and camera to the rasteriser -> part (H, W) uint8, depth (H, W)."""
     posed, surface = shot["posed"], skin_map()
     normals = shot.get("normals", surface.rest)  # the labels need none
-    renderer.rasteriser.upload(
-        shot["vertices"],
-        normals,
-        surface.uv,
-        surface.rest,
-        surface.skin,
-        posed.faces,
-        posed.part,
-        posed.material,
-    )
+    vertices = shot["vertices"], normals, surface.uv, surface.rest, surface.skin
+    renderer.rasteriser.upload(*vertices, posed.faces, posed.part, posed.material)
     return renderer.rasteriser.draw_labels(shot["camera"].matrix)
 
 
@@ -166,8 +167,7 @@ def visibility(uv, xyz, mask, depth):
     inside = ((at >= 0) & (at < size)).all(1) & (xyz[:, 2] > 0.05)
     column, row = np.clip(at, 0, size - 1).T
     part = mask[row, column]
-    first = np.repeat([parts[0] for parts in OWN_PARTS], NUM_KEYPOINTS)
-    last = np.repeat([parts[1] for parts in OWN_PARTS], NUM_KEYPOINTS)
+    first, last = np.repeat(HAND_IDS, NUM_KEYPOINTS, axis=0).T
     return inside & (part >= first) & (part <= last) & (np.abs(depth[row, column] - xyz[:, 2]) < TOLERANCE)
 
 
@@ -185,11 +185,8 @@ def _photograph(renderer, shot, picture, rng):
     harmonics = lighting.harmonics(background, ambient * exposure, rng)
     lights = lighting.lamps(rng, up, (1.0 - ambient) * rng.uniform(0.8, 1.9) * exposure)
     materials = _materials(shot, rng)
-    variant = int(
-        np.clip(
-            character.attributes["age"] / 80 * DETAIL_VARIANTS + rng.normal(0, 0.8), 0, DETAIL_VARIANTS - 1
-        )
-    )
+    variant = character.attributes["age"] / 80 * DETAIL_VARIANTS + rng.normal(0, 0.8)
+    variant = int(np.clip(variant, 0, DETAIL_VARIANTS - 1))
     hand = shot["xyz"][HAND_SLICES[SIDES[shot["side"]]]]
     pixels = renderer.rasteriser.draw_colours(
         materials,
@@ -209,20 +206,11 @@ def _materials(shot, rng):
     attributes = shot["character"].attributes
     tone = attributes["skin_tone"] + rng.normal(0, 0.07) if rng.random() < 0.6 else rng.beta(1.0, 1.7)
     skin = skin_uniforms(float(np.clip(tone, 0, 1)), attributes["age"], rng)
-    iris = to_linear(
-        np.array([[60, 40, 25], [90, 60, 35], [70, 100, 130], [80, 95, 60]])[rng.integers(4)] / 255
-    )
-    grey = attributes["age"] > 50 and rng.random() < 0.6
-    hair = (
-        to_linear(
-            np.array([[22, 18, 16], [50, 34, 24], [95, 65, 40], [170, 130, 80], [120, 55, 30]])[
-                rng.choice(5, p=[0.4, 0.25, 0.15, 0.1, 0.1])
-            ]
-            / 255
-        )
-        if not grey
-        else np.full(3, rng.uniform(0.2, 0.6))
-    )
+    iris = to_linear(IRISES[rng.integers(4)] / 255)
+    if attributes["age"] > 50 and rng.random() < 0.6:  # grey
+        hair = np.full(3, rng.uniform(0.2, 0.6))
+    else:
+        hair = to_linear(HAIRS[rng.choice(5, p=[0.4, 0.25, 0.15, 0.1, 0.1])] / 255)
     garments = [cloth_uniforms(rng) for _ in ("top", "bottom", "shoe")]
     return {
         "skin": skin,
@@ -242,9 +230,8 @@ def cloth_uniforms(rng):
         if kind < 0.55:
             return to_linear(np.clip(np.array([0.2, 0.28, 0.42]) * rng.uniform(0.5, 1.6), 0, 1))
         if kind < 0.62:  # the colour of skin
-            return to_linear(
-                np.clip(np.array([0.85, 0.66, 0.56]) * rng.uniform(0.5, 1.1) + rng.normal(0, 0.02, 3), 0, 1)
-            )
+            skin = np.array([0.85, 0.66, 0.56]) * rng.uniform(0.5, 1.1)
+            return to_linear(np.clip(skin + rng.normal(0, 0.02, 3), 0, 1))
         return to_linear(rng.uniform(0.03, 0.95, 3))
 
     pattern = int(rng.choice(8, p=[0.42, 0.1, 0.06, 0.08, 0.05, 0.06, 0.12, 0.11]))
@@ -259,15 +246,10 @@ def cloth_uniforms(rng):
     }
 
 
-_TABLE = None
-
-
+@functools.cache
 def to_linear_table():
     """(256,) float32: linear value of each sRGB byte."""
-    global _TABLE
-    if _TABLE is None:
-        _TABLE = to_linear(np.arange(256) / 255).astype(np.float32)
-    return _TABLE
+    return to_linear(np.arange(256) / 255).astype(np.float32)
 
 
 def develop(linear, rng):

@@ -26,18 +26,37 @@ def plan(out, split, count, seed):
     return jobs
 
 
-def start_worker(size, backgrounds, done):
-    from pipelines.render.scene import Renderer
+def check_folder(out, generators):
+    """ValueError if `out` has shards of one of the splits that were made otherwise.
 
-    _worker.update(renderer=Renderer(size, backgrounds), size=size, done=done)
+    generators: {split: dict as in info.json}.
+    """
+    from pipelines.records import INFO, read_info
+
+    if not os.path.exists(os.path.join(out, INFO)):
+        return
+    for split, generator in generators.items():
+        found = read_info(out)["splits"].get(split, {}).get("generator", {})
+        for key in found.keys() & generator.keys():
+            if found[key] != generator[key]:
+                raise ValueError(
+                    f"{out} has a split {split!r} made with {key} {found[key]!r}, not {generator[key]!r}; "
+                    "give the same arguments to go on with it, or another --out"
+                )
+
+
+def start_worker(size, backgrounds, done):
+    _worker.update(size=size, backgrounds=backgrounds, done=done)
 
 
 def render_shard(job):
     """Render one shard and write it; returns its path and its number of samples."""
     from pipelines.records import write_shard
-    from pipelines.render.scene import render_sample
+    from pipelines.render.scene import Renderer, render_sample
 
     path, split, seeds = job
+    if "renderer" not in _worker:  # not in `start_worker`: a pool does not pass on what fails there
+        _worker["renderer"] = Renderer(_worker["size"], _worker["backgrounds"])
 
     def samples():
         for seed in seeds:
@@ -56,10 +75,10 @@ def progress(done, total, started):
 
 def run(arguments):
     from pipelines.records import write_info
+    from pipelines.render.backgrounds import find_pictures
     from pipelines.render.gl import create_context
+    from pipelines.tfrecord_io import masked_crc32c
 
-    create_context().release()  # fail early, with a clear message
-    os.makedirs(arguments.out, exist_ok=True)
     counts = {arguments.split: arguments.count}
     if arguments.split == "both":
         counts = {"training": arguments.count, "evaluation": max(1, arguments.count // EVALUATION_SHARE)}
@@ -69,12 +88,20 @@ def run(arguments):
         "size": arguments.size,
         "backgrounds": bool(arguments.backgrounds),
     }
+    generators = {split: generator | {"count": count} for split, count in counts.items()}
+    # fail early, with a clear message
+    masked_crc32c(b"")
+    create_context().release()
+    for split in counts if arguments.backgrounds else ():
+        find_pictures(arguments.backgrounds, split)
+    os.makedirs(arguments.out, exist_ok=True)
+    check_folder(arguments.out, generators)
     plans = {split: plan(arguments.out, split, count, arguments.seed) for split, count in counts.items()}
     written = {split: {} for split in counts}
 
     def note(split, path, number):
         written[split][os.path.basename(path)] = number
-        write_info(arguments.out, split, written[split], licence=LICENCE, generator=generator)
+        write_info(arguments.out, split, written[split], licence=LICENCE, generator=generators[split])
 
     jobs = []
     for path, split, seeds in [job for shards in reversed(plans.values()) for job in shards]:
@@ -98,9 +125,6 @@ def run(arguments):
                 note(split, *result.get())
             if time.time() - shown > (2 if sys.stdout.isatty() else 30):
                 shown = time.time()
-                print(
-                    progress(done.value, total, started),
-                    end="\r" if sys.stdout.isatty() else "\n",
-                    flush=True,
-                )
+                end = "\r" if sys.stdout.isatty() else "\n"
+                print(progress(done.value, total, started), end=end, flush=True)
     print(progress(done.value, total, started))

@@ -1,0 +1,102 @@
+"""Recipes: frozen dataclasses of plain values, changed on the command line, stored in the run folder."""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+
+import keras
+
+from hand3d.files import write_atomic
+
+RECIPE = "recipe.json"
+
+
+def start(recipes, description, argv=None):
+    """Command line -> (arguments, recipe); sets the recipe's seed and precision.
+
+    recipes: {name: frozen dataclass}.  `--set key=value` changes a field and has its type; an unknown
+    key ends the program with the list of known ones.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, help="what to train and validate on, see above")
+    parser.add_argument("--run", required=True, help="folder of this run; an unfinished one is resumed")
+    parser.add_argument("--recipe", choices=sorted(recipes), default="lite")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
+    parser.add_argument("--backgrounds", help="folder with photographs; made-up pictures without it")
+    parser.add_argument("--init", help="weights to start from: a set (lite), its folder, or a .weights.h5")
+    arguments = parser.parse_args(argv)
+    try:
+        recipe = change(recipes[arguments.recipe], arguments.set)
+    except ValueError as error:
+        parser.error(str(error))
+    keras.utils.set_random_seed(recipe.seed)
+    keras.config.set_dtype_policy(recipe.precision)
+    return arguments, recipe
+
+
+@contextlib.contextmanager
+def plain_errors():
+    """Ends the program with a line, no traceback, where data, weights or the run folder are at fault."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def change(recipe, settings):
+    """A copy of the recipe with `settings`, a list of "key=value"; ValueError if one does not fit."""
+    fields = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
+    for setting in settings:
+        key, separator, value = setting.partition("=")
+        if not separator or key not in fields:
+            raise ValueError(f"--set {setting}: no such key; known are {', '.join(fields)}")
+        try:
+            fields[key] = _typed(value, fields[key])
+        except ValueError:
+            raise ValueError(f"--set {setting}: a value such as {_text(fields[key])} is expected") from None
+    return type(recipe)(**fields)
+
+
+def _typed(text, old):
+    if isinstance(old, bool):
+        if text.lower() not in ("true", "false"):
+            raise ValueError
+        return text.lower() == "true"
+    if isinstance(old, tuple):
+        parts = zip(old, text.split(","), strict=True)
+        return tuple(type(value)(part) for value, part in parts)
+    return type(old)(text)
+
+
+def _text(value):
+    """How a value is written after --set."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def open_run(run, recipe, begun):
+    """Makes the run folder; SystemExit if a run has begun there that has another recipe."""
+    os.makedirs(run, exist_ok=True)
+    path, wanted = os.path.join(run, RECIPE), json.loads(json.dumps(dataclasses.asdict(recipe)))
+    if os.path.exists(path):
+        with open(path) as file:
+            found = json.load(file)
+        different = sorted(key for key in wanted if found.get(key) != wanted[key])
+        if different and begun:
+            raise SystemExit(f"{path} differs from this recipe in {', '.join(different)}; take another --run")
+    write_atomic(path, (json.dumps(wanted, indent=1) + "\n").encode())
+
+
+def read_recipe(run, kind):
+    """The recipe of a run folder as a dataclass of `kind`."""
+    with open(os.path.join(run, RECIPE)) as file:
+        stored = json.load(file)
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
+
+
+def pick(recipe, names):
+    """{name: value} of the fields of a recipe that are named in a string."""
+    return {name: getattr(recipe, name) for name in names.split()}

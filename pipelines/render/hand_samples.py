@@ -1,0 +1,96 @@
+"""One instant of an action, by chance: what the fingers of a hand should do."""
+
+import numpy as np
+
+from pipelines.render.actions import (
+    ACTIONS,
+    ACTIONS_EVALUATION,
+    ACTIONS_TRAINING,
+    CONTACTS,
+    FINGER_STATES,
+    PAIRS,
+    POSES,
+    SPREAD,
+    THUMB_STATES,
+    pose_angles,
+)
+from pipelines.render.hand_pose import ANGLES
+
+# action -> the poses of all actions of its split, which may be blended in
+_POSES_BESIDE = {
+    action: sorted({pose for each in split for pose in ACTIONS[each]})
+    for split in (ACTIONS_TRAINING, ACTIONS_EVALUATION)
+    for action in split
+}
+
+
+def sample_hand(rng, action):
+    """One instant of an action: wanted angles (22,), contacts, wrist flexion and deviation (2,), all radians.
+
+    A third of the hands have fingers that are bent each on its own: every combination of folded and
+    straight fingers turns up.  Others are an instant between two poses of the action, some blended
+    with a pose of another action of the same split.
+    """
+    if action not in ACTIONS:
+        raise ValueError(f"action must be one of {', '.join(ACTIONS)}; got {action!r}")
+    poses = ACTIONS[action]
+    step = rng.integers(len(poses))
+    name, other = poses[step], poses[(step + 1) % len(poses)]
+    angles, contacts = pose_angles(name), list(POSES[name]["contacts"])
+    wrist = np.radians(POSES[name]["wrist"])
+    kind = rng.random()
+    if kind < 0.30 and action not in PAIRS:
+        angles, contacts = _independent(rng)
+    elif kind < 0.50:
+        t = rng.uniform(0.1, 0.9)
+        angles, contacts = (1 - t) * angles + t * pose_angles(other), []
+    elif kind < 0.58 and action not in PAIRS:
+        names = _POSES_BESIDE[action]
+        other = pose_angles(names[rng.integers(len(names))])
+        t = rng.uniform(0.15, 0.6)
+        angles, contacts = (1 - t) * angles + t * other, []
+    angles = angles + _jitter(rng)
+    wrist = wrist + np.radians(rng.normal([0, 0], [18, 7]))
+    wrist = np.clip(wrist, np.radians([-65, -18]), np.radians([65, 28]))
+    return angles, [CONTACTS[name] for name in contacts], wrist
+
+
+def _jitter(rng):
+    """Radians (22,): a scale common to the hand, more on the knuckles; DIPs go along with PIPs."""
+    scale = np.radians(rng.choice([2.0, 5.0, 9.0], p=[0.3, 0.45, 0.25]))
+    noise = rng.normal(0, scale, len(ANGLES))
+    for k in range(4):
+        first = 6 + 4 * k
+        noise[first + 1] *= 0.4
+        noise[first + 3] = 0.55 * noise[first + 2] + 0.5 * noise[first + 3]
+    noise[:6] *= (0.7, 0.7, 0.7, 0.8, 0.3, 1.0)
+    return noise
+
+
+def _independent(rng):
+    """Angles and contacts of a hand each of whose fingers is straight, folded or in between by itself."""
+    kinds = ["up", "lean", "back", "fold", "tuck", "grip", "half", "hook", "claw", "loose"]
+    share = [0.36, 0.05, 0.05, 0.2, 0.08, 0.1, 0.06, 0.03, 0.03, 0.04]
+    states = [rng.choice(kinds, p=share) for _ in range(4)]
+    spread = rng.uniform(-1, 12)
+    folded = [k for k, s in enumerate(states) if s in ("fold", "tuck", "grip")]
+    contacts = []
+    roll = rng.random()
+    if roll < 0.45 or not folded:
+        thumb = rng.choice(["up", "out", "side", "loose", "round"], p=[0.35, 0.2, 0.15, 0.2, 0.1])
+    elif roll < 0.85:
+        thumb = "over"
+        finger = int(rng.choice(folded))
+        if finger < 3:
+            contacts = ["on_" + ("index", "middle", "ring")[finger]]
+        elif states[3] != "up":
+            thumb, contacts = "palm", []
+    else:
+        thumb, finger = "oppose", int(rng.choice(folded))
+        states[finger] = "pinch"
+        contacts = [("index", "middle", "ring", "little")[finger]]
+    angles = list(THUMB_STATES[thumb])
+    for k, state in enumerate(states):
+        mcp, pip, dip = FINGER_STATES[state]
+        angles += [mcp, SPREAD[k] * spread, pip, dip]
+    return np.radians(angles), contacts
