@@ -38,8 +38,14 @@ def folded(program, run):
 
 
 def history(program, runs):
-    """Recipes of the runs that a network went through."""
-    return [dataclasses.asdict(recipes.read_recipe(run, program.Recipe)) for run in runs]
+    """Recipes of the runs that a network went through, each with the number of steps that it took in fact."""
+    phases = []
+    for run in runs:
+        recipe = recipes.read_recipe(run, program.Recipe)
+        with open(os.path.join(run, "log.csv"), encoding="utf-8") as file:
+            epochs = sum(1 for line in file if line.strip()) - 1  # less the header
+        phases.append(dataclasses.asdict(recipe) | {"steps_done": epochs * recipe.epoch_steps})
+    return phases
 
 
 def describe(folder):
@@ -101,7 +107,7 @@ def main(argv=None):
         parser.add_argument(f"--{program}", help="run folder, or several of one training")
     parser.add_argument("--lifting-data", help="how the poses for lifting were made, for the manifest")
     parser.add_argument("--min-score", type=float, default=0.3, help="hands below it are left out")
-    parser.add_argument("--scores", help="JSON of experiments.evaluate: stores it and does nothing else")
+    parser.add_argument("--scores", help="JSON of experiments.evaluate: adds it and does nothing else")
     arguments = parser.parse_args(argv)
     try:
         enter(arguments, parser)
@@ -120,7 +126,7 @@ def enter(arguments, parser):
         if arguments.name not in sets:
             parser.error(f"--name {arguments.name}: not in the manifest of {arguments.out}")
         with open(arguments.scores, encoding="utf-8") as file:
-            sets[arguments.name]["scores"] = json.load(file)
+            sets[arguments.name]["scores"].update(json.load(file))
     else:
         missing = [key for key in ("data", "handsegnet", "posenet", "lifting") if not getattr(arguments, key)]
         if missing:
