@@ -1,5 +1,7 @@
 """Rasteriser: a labelled picture of one posed person, drawn off screen (OpenGL, EGL, Mesa llvmpipe)."""
 
+import sys
+
 import numpy as np
 
 from pipelines.render import material_shaders, shaders
@@ -26,18 +28,28 @@ class GraphicsUnavailable(RuntimeError):
 
 
 def create_context():
-    """A standalone EGL context.  Raises `GraphicsUnavailable`, naming what to install."""
+    """A standalone EGL context.  Raises `GraphicsUnavailable`, naming what to install.
+
+    Mesa's software renderer and TensorFlow bring two versions of LLVM, which crash in one process.
+    """
     try:
         import moderngl
     except ImportError as error:
         raise GraphicsUnavailable("the renderer needs moderngl: pip install moderngl") from error
     try:
-        return moderngl.create_standalone_context(backend="egl", require=330)
+        context = moderngl.create_standalone_context(backend="egl", require=330)
     except Exception as error:
         raise GraphicsUnavailable(
             f"no off-screen OpenGL 3.3 context through EGL ({error}); on Debian and Ubuntu install "
             "the packages libegl1 and libgl1-mesa-dri"
         ) from error
+    if "tensorflow" in sys.modules and "llvmpipe" in context.info["GL_RENDERER"]:
+        context.release()
+        raise GraphicsUnavailable(
+            "Mesa's software renderer crashes beside TensorFlow: render in a process of its own, "
+            "such as python -m pipelines.render"
+        )
+    return context
 
 
 def vertex_normals(vertices, faces, weld):
