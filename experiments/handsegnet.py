@@ -36,6 +36,7 @@ class Recipe:
     validation: int = 256  # pictures
     crop_factor: float = 1.0  # of the crop by the picture, before `scale`
     replace: float = 0.5
+    absent: float = 0.1  # pictures without a hand
     colour: float = 1.0
     roll: float = 0.4
     roll_any: float = 0.1
@@ -65,6 +66,7 @@ RECIPES = {
         ema=0.0,
         precision="float32",
         replace=0.0,
+        absent=0.0,
         roll=0.0,
         roll_any=0.0,
         mirror=0.0,
@@ -92,7 +94,7 @@ def main(argv=None):
 
     sizes = dict(side=recipe.cut, **recipes.pick(recipe, "crop_size batch zooms"))
     batches = functools.partial(handsegnet_batches, **sizes)
-    augmentation = common.augmentation(recipe, reach=1.0, crop_factor=recipe.crop_factor)
+    augmentation = common.augmentation(recipe, reach=1.0, **recipes.pick(recipe, "crop_factor absent"))
     model = HandSegNetTraining(build(recipe), augmentation)
     options = dict(monitor="val_iou", mode="max", role="handsegnet")
     common.train_on_pictures(model, recipe, arguments, batches, **options)

@@ -37,6 +37,8 @@ class Augment(keras.layers.Layer):
         roll_any: share of the examples with a roll uniform over all angles.
         mirror: share mirrored (a left hand becomes a right one).
         replace: share with another background.
+        absent: share without a hand: in half of these another background covers the hands, in the other half
+            the whole person.  For HandSegNet, which has to learn what is no hand.
         behind, front: share with a thing behind and in front of the hand.
         colour: strength of all colour changes, 1 as tuned.
         blur: largest standard deviation in crop pixels of the blur of the batch's first half (0: none).
@@ -57,6 +59,7 @@ class Augment(keras.layers.Layer):
         roll_any=0.3,
         mirror=0.5,
         replace=0.6,
+        absent=0.0,
         behind=0.25,
         front=0.15,
         colour=1.0,
@@ -75,6 +78,7 @@ class Augment(keras.layers.Layer):
             roll_any=roll_any,
             mirror=mirror,
             replace=replace,
+            absent=absent,
             behind=behind,
             front=front,
             colour=colour,
@@ -128,6 +132,9 @@ class Augment(keras.layers.Layer):
         colour = colours(strength, 0.06)
         other = colours(1.5 * strength, 0.1, then=colour)
         texture = colours(3 * strength, 0.2, then=colour)
+        which = uniform(0, 1, 1)
+        absent = 1 - wanted["absent"]
+        gone = ops.cast(ops.concatenate([which > (1 + absent) / 2, which > absent], -1), "float32")
         drawn = {
             "mirror": mirror,
             "matrix": matrix,
@@ -139,6 +146,7 @@ class Augment(keras.layers.Layer):
             "texture_offset": texture[1],
             "bend": uniform(-0.5, 0.5) * strength,  # the curve x + bend x (1 - x), a cheap gamma
             "replace": some(wanted["replace"]),
+            "gone": gone,  # person, hand
             "behind": thing(wanted["behind"], 0.08, 0.5),
             "front": thing(wanted["front"], 0.04, 0.2),
             "noise": wanted["noise"] * uniform(0, 1) ** 3,
@@ -164,6 +172,7 @@ class Augment(keras.layers.Layer):
                 name: zero
                 for name in ("replace", "other_offset", "texture_offset", "bend", "offset", "noise")
             },
+            "gone": ops.zeros((batch, 2)),
             **{name: unchanged for name in ("other_colour", "texture_colour", "colour")},
             **{name: away for name in ("behind", "front")},
             "grain": ops.zeros((1, self.size, self.size, 3)),

@@ -134,16 +134,22 @@ def render(picture, background, drawn, size):
     float32 in 0..1, how much of each pixel the person and the hand fill.
     """
     warped, inside = warp(picture, drawn["matrix"], size)
-    covers = warped[..., 3:] / 255 * inside
+    gone = drawn["gone"][:, None, None]
+    covers = warped[..., 3:] / 255 * inside * (1 - gone[..., :1])
+    person, hand = (
+        covers[..., :1] * (1 - gone[..., 1:] * covers[..., 1:]),
+        covers[..., 1:] * (1 - gone[..., 1:]),
+    )
     # colours are linear up to here, so they can be changed before the layers are put together
     image = recolour(warped[..., :3] / 255 * inside + GREY * (1 - inside), drawn["colour"], drawn["offset"])
     other = ops.cast(background, "float32") / 255
     texture = recolour(ops.flip(other, 2), drawn["texture_colour"], drawn["texture_offset"])
     other = recolour(other, drawn["other_colour"], drawn["other_offset"])
-    image = other + (image - other) * ops.maximum(covers[..., :1], 1 - drawn["replace"][:, None, None, None])
+    replace = ops.maximum(drawn["replace"][:, None, None, None], ops.max(gone, -1, keepdims=True))
+    image = other + (image - other) * ops.maximum(person, 1 - replace)
     behind, front = blob(drawn["behind"], size), blob(drawn["front"], size)
-    image = image + (texture - image) * ops.maximum(behind * (1 - covers[..., 1:]), front)
-    covers = covers * (1 - front)
+    image = image + (texture - image) * ops.maximum(behind * (1 - hand), front)
+    covers = ops.concatenate([person, hand], -1) * (1 - front)
     image = ops.clip(image, 0, 1)
     image = image + drawn["bend"][:, None, None, None] * image * (1 - image)
     image = image + drawn["noise"][:, None, None, None] * drawn["grain"]

@@ -60,22 +60,31 @@ def parser():
     command.add_argument(
         "--side", choices=("auto", "left", "right"), default="auto", help="which hand (%(default)s)"
     )
-    command.add_argument(
-        "--score", type=_score, metavar="MIN", help="leave out hands below this score, 0..1"
-    )
+    command.add_argument("--score", type=_score, metavar="MIN", help="leave out hands below this score, 0..1")
     command.set_defaults(run=predict)
     return top
 
 
 def predict(arguments):
     """`hand3d predict`: see the README for the format of its output.  Returns the exit status."""
-    from hand3d.files import JsonLines, picture_names
+    from hand3d.files import picture_names
 
     paths, failures = _expand(arguments.paths)
     names = [None] * len(paths) if arguments.no_picture else picture_names(paths)
     json_path = arguments.json or os.path.join(arguments.out, "predictions.jsonl")
-    if not arguments.no_picture or not arguments.json:
-        _make_folder(arguments.out)
+    for path in paths:
+        if os.path.exists(json_path) and os.path.exists(path) and os.path.samefile(json_path, path):
+            raise UsageError(f"--json {json_path}: is one of the images; give another file")
+    if arguments.no_picture and arguments.json:
+        return _predict_into(json_path, paths, names, failures, arguments)
+    with _folder(arguments.out):
+        return _predict_into(json_path, paths, names, failures, arguments)
+
+
+def _predict_into(json_path, paths, names, failures, arguments):
+    """The lines go to `json_path`, - for stdout.  Returns the exit status."""
+    from hand3d.files import JsonLines
+
     lines = None if json_path == "-" else JsonLines(json_path)
     try:
         with lines or nullcontext():
@@ -210,13 +219,22 @@ def _discard_stdout():
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _make_folder(path):
+@contextmanager
+def _folder(path):
+    """A folder for results; one that it makes goes again if the arguments turn out to be bad."""
+    new = not os.path.exists(path)
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {path}: cannot make this folder: {error.strerror}") from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise UsageError(f"--out {path}: this folder is not writable")
+    try:
+        yield
+    except UsageError:
+        if new and not os.listdir(path):
+            os.rmdir(path)
+        raise
 
 
 def _score(text):

@@ -14,7 +14,7 @@ from hand3d.tracing import traced
 
 BATCH = 8
 CANVASES = (320, 640)  # sides of the square that an image is fitted into, pixels
-PADDING = 127  # mid-grey, 0 for the networks
+PADDING = 128  # mid-grey, 0 for the networks; as in training
 MIN_SCORE = 0.3
 
 

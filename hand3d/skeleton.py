@@ -32,10 +32,6 @@ PARENTS = (ROOT,) + tuple(
     ROOT if keypoint in BASES else keypoint + 1 for keypoint in range(1, NUM_KEYPOINTS)
 )
 BONES = tuple((PARENTS[keypoint], keypoint) for keypoint in range(1, NUM_KEYPOINTS))
-# keypoints so ordered that parents come before children
-TOPOLOGICAL_ORDER = (ROOT,) + tuple(
-    keypoint for chain in CHAINS.values() for keypoint in reversed(chain)
-)
 
 # The bone of unit length in normalised coordinates.  The paper's text names the index finger; the
 # released code measures the middle finger's, from MCP to PIP, and so do we.

@@ -121,3 +121,21 @@ def test_config_round_trip():
     layer = Augment(SIZE, reach=1.5, replace=0.1, seed=4)
     again = Augment.from_config(layer.get_config())
     assert again.get_config() == layer.get_config()
+
+
+def test_absent_hands_leave_neither_pixels_nor_cover():
+    """The share asked for, half of it without the person; everything else as it was."""
+    batch = 400
+    picture = np.full((batch, SIDE, SIDE, 5), 255, np.uint8)
+    picture[:, :, : SIDE // 2, 4] = 0  # the left half is person, the right half is hand
+    nothing = dict(behind=0, front=0, colour=0, blur=0, noise=0, roll=0, roll_any=0, mirror=0, shift=0)
+    layer = Augment(SIDE, 1.0, crop_factor=1.0, scale=(1, 1), replace=0, absent=0.5, seed=3, **nothing)
+    image, covers, _ = layer(picture, np.zeros((batch, SIDE, SIDE, 3), np.uint8), training=True)
+    image, covers = numpy(image), numpy(covers)
+    bright = image[:, SIDE // 2, [2, SIDE - 3], 0] > 0  # person, hand
+    np.testing.assert_allclose(covers[:, SIDE // 2, 2, 0], bright[:, 0], atol=1e-3)
+    np.testing.assert_allclose(covers[:, SIDE // 2, SIDE - 3, 1], bright[:, 1], atol=1e-3)
+    only_person, all_there, nobody = (
+        (bright == pair).all(1).mean() for pair in ([True, False], [True, True], [False, False])
+    )
+    assert abs(all_there - 0.5) < 0.08 and abs(only_person - 0.25) < 0.08 and abs(nobody - 0.25) < 0.08

@@ -138,11 +138,13 @@ def test_bad_arguments(run, photo, tiny_weights, tmp_path):
         (["a.png", "--weights", "no-such-set"], "no-such-set"),
         (["a.png", "--out", "file"], "--out file"),
         (["a.png", "--out", "file/below"], "--out file/below"),
-        (["a.png", "--json", "no/such/folder.jsonl", "--no-picture"], "--json no/such/folder.jsonl"),
+        (["a.png", "--json", "no/such/folder.jsonl"], "--json no/such/folder.jsonl"),
+        (["a.png", "--json", "./a.png"], "is one of the images"),
     ]:
         status, out, err = run(*arguments)
         assert status == 2 and out == "" and words in err, (arguments, err)
-    assert not os.path.exists("hand3d-out/predictions.jsonl")
+    assert sorted(os.listdir(".")) == ["a.png", "file"]  # nothing was made
+    Image.open("a.png").load()
 
 
 def test_interruption_keeps_finished_lines(run, photo, estimator, monkeypatch):

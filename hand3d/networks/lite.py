@@ -14,7 +14,7 @@ from hand3d import skeleton
 from hand3d.networks.standardised import StandardisedConv2D
 
 
-def scaled(width, *channels):
+def channel_counts(width, *channels):
     """Channel counts times `width`, in multiples of 8, which vector units like."""
     return tuple(max(8, int(round(count * width / 8)) * 8) for count in channels)
 
@@ -78,7 +78,7 @@ def posenet_lite(width=1.0, stages=2, folded=True, name="posenet_lite"):
         "side": (B, 2) logits, left and right}.
     """
     make = _Blocks(folded)
-    c64, c32, c16, c8 = scaled(width, 32, 64, 128, 192)
+    c64, c32, c16, c8 = channel_counts(width, 32, 64, 128, 192)
     image = keras.Input((None, None, 3), name="crop")
     x = make.conv(image, c64, "stem", stride=2, after_relu=False)
     x = make.residual(x, "stem_res")
@@ -110,7 +110,7 @@ def handsegnet_lite(width=1.0, folded=True, name="handsegnet_lite"):
     Output: (B, H/4, W/4, 2) logits, background and hand.
     """
     make = _Blocks(folded)
-    c128, c64, c32, c16, c8 = scaled(width, 16, 32, 64, 96, 128)
+    c128, c64, c32, c16, c8 = channel_counts(width, 16, 32, 64, 96, 128)
     image = keras.Input((None, None, 3), name="image")
     x = make.conv(image, c128, "stem", stride=2, after_relu=False)
     x = make.conv(x, c64, "trunk", stride=2)
