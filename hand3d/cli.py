@@ -53,7 +53,10 @@ def parser():
     command.add_argument(
         "--json", metavar="FILE", help="JSON Lines file, - for stdout (DIR/predictions.jsonl)"
     )
-    command.add_argument("--no-picture", action="store_true", help="write JSON only")
+    command.add_argument("--no-picture", action="store_true", help="write no picture")
+    command.add_argument(
+        "--html", action="store_true", help="also write a page per image with the hand in 3D, to be turned"
+    )
     command.add_argument(
         "--weights", default="lite", metavar="NAME|DIR", help="shipped set or folder (%(default)s)"
     )
@@ -70,12 +73,12 @@ def predict(arguments):
     from hand3d.files import picture_names
 
     paths, failures = _expand(arguments.paths)
-    names = [None] * len(paths) if arguments.no_picture else picture_names(paths)
+    names = picture_names(paths)
     json_path = arguments.json or os.path.join(arguments.out, "predictions.jsonl")
     for path in paths:
         if os.path.exists(json_path) and os.path.exists(path) and os.path.samefile(json_path, path):
             raise UsageError(f"--json {json_path}: is one of the images; give another file")
-    if arguments.no_picture and arguments.json:
+    if arguments.no_picture and arguments.json and not arguments.html:
         return _predict_into(json_path, paths, names, failures, arguments)
     with _folder(arguments.out):
         return _predict_into(json_path, paths, names, failures, arguments)
@@ -118,8 +121,8 @@ def _predict_all(estimator, paths, names, failures, arguments, write):
                 continue
             prediction = predictions[path]
             write(json.dumps(prediction.to_dict()))
-            if names[number] is not None:
-                failed |= not _write_picture(prediction, os.path.join(arguments.out, names[number]))
+            for name, content in _results(prediction, names[number], arguments):
+                failed |= not _write_result(os.path.join(arguments.out, name), content)
             if len(paths) > 1 or prediction.notes:
                 print(f"[{number + 1}/{len(paths)}] {path}: {_summary(prediction)}", file=sys.stderr)
     return SOME_FAILED if failed else DONE
@@ -193,15 +196,26 @@ def _quiet_start():
             os.close(terminal)
 
 
-def _write_picture(prediction, path):
+def _results(prediction, name, arguments):
+    """(file name, function that makes its bytes) of what is written beside the JSON.  name: of the picture."""
     from hand3d.drawing import draw_prediction
+    from hand3d.files import PICTURE_SUFFIX
+    from hand3d.html import PAGE_SUFFIX, html_page
+
+    if not arguments.no_picture:
+        yield name, lambda: draw_prediction(prediction)
+    if arguments.html:
+        yield name.removesuffix(PICTURE_SUFFIX) + PAGE_SUFFIX, lambda: html_page([prediction]).encode()
+
+
+def _write_result(path, content):
     from hand3d.files import write_atomic
 
     try:
-        write_atomic(path, draw_prediction(prediction))
+        write_atomic(path, content())
         return True
     except OSError as error:
-        print(f"hand3d: {path}: picture cannot be written: {error.strerror or error}", file=sys.stderr)
+        print(f"hand3d: {path}: cannot be written: {error.strerror or error}", file=sys.stderr)
         return False
 
 

@@ -172,7 +172,7 @@ def test_full_disk(run, photo, monkeypatch):
 
     monkeypatch.setattr("hand3d.files.write_atomic", no_space)
     status, _, err = run("a.png")
-    assert status == 1 and "a.hand3d.png: picture cannot be written: No space left" in err
+    assert status == 1 and "a.hand3d.png: cannot be written: No space left" in err
     if os.path.exists("/dev/full"):
         status, _, err = run("a.png", "--json", "/dev/full", "--no-picture")
         assert status == 1 and "/dev/full: cannot be written" in err
