@@ -197,7 +197,7 @@ def _quiet_start():
 
 
 def _results(prediction, name, arguments):
-    """(file name, function that makes its bytes) of what is written beside the JSON.  name: of the picture."""
+    """(file name, function that makes its bytes) of what is written beside the JSON; name: the picture's."""
     from hand3d.drawing import draw_prediction
     from hand3d.files import PICTURE_SUFFIX
     from hand3d.html import PAGE_SUFFIX, html_page
