@@ -1,6 +1,6 @@
 """Make a weight set out of finished runs: fold, store in float16, describe in the manifest.
 
-    python -m experiments.assemble --name lite --data RECORDS --handsegnet RUN --posenet RUN[,RUN...] \\
+    python -m experiments.assemble --name lite --data RECORDS[,RECORDS...] --handsegnet RUN --posenet RUN[,RUN...] \\
         --lifting RUN [--lifting-data FILE] [--min-score 0.3] [--out weights]
 
 Runs are folders of `experiments.handsegnet`, `.posenet` and `.lifting`; of several, separated by commas, each
@@ -58,6 +58,20 @@ def describe(folder):
     }
 
 
+def records(arguments):
+    """`describe` of every folder of --data, each with the revision of the renderer that made it."""
+    folders = arguments.data.split(",")
+    revisions = arguments.revision.split(",") if arguments.revision else [None] * len(folders)
+    if len(revisions) != len(folders):
+        raise ValueError(
+            f"--revision {arguments.revision}: {len(folders)} expected, one for each folder of --data"
+        )
+    return [
+        describe(folder) | ({"renderer_revision": revision} if revision else {})
+        for folder, revision in zip(folders, revisions, strict=True)
+    ]
+
+
 def assemble(arguments):
     """Writes the files of the set; returns its manifest entry."""
     runs = {key: getattr(arguments, key).split(",") for key in ("handsegnet", "posenet", "lifting")}
@@ -84,10 +98,11 @@ def assemble(arguments):
             "crop_size": pose_recipe.crop_size,
             "map_mode": "probability" if lite else "linear",
             "reencode": lite,
+            "mirror": lite,
         },
         "min_score": arguments.min_score,
         "recipe": {key: history(program, runs[key]) for key, program in programs.items()},
-        "data": {"records": describe(arguments.data), "renderer_revision": arguments.revision}
+        "data": {"records": records(arguments)}
         | ({"lifting": arguments.lifting_data} if arguments.lifting_data else {}),
         "seed": pose_recipe.seed,
         "scores": {},
@@ -101,8 +116,8 @@ def main(argv=None):
     )
     parser.add_argument("--name", required=True, help="of the set")
     parser.add_argument("--out", default="weights", help="folder of the manifest")
-    parser.add_argument("--data", help="records that the image networks were trained on")
-    parser.add_argument("--revision", help="git revision of the renderer that made them")
+    parser.add_argument("--data", help="records that the image networks were trained on, separated by commas")
+    parser.add_argument("--revision", help="git revisions of the renderer that made them")
     for program in ("handsegnet", "posenet", "lifting"):
         parser.add_argument(f"--{program}", help="run folder, or several of one training")
     parser.add_argument("--lifting-data", help="how the poses for lifting were made, for the manifest")
