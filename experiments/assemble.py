@@ -1,7 +1,7 @@
 """Make a weight set out of finished runs: fold, store in float16, describe in the manifest.
 
-    python -m experiments.assemble --name lite --data RECORDS[,RECORDS...] --handsegnet RUN --posenet RUN[,RUN...] \\
-        --lifting RUN [--lifting-data FILE] [--min-score 0.3] [--out weights]
+    python -m experiments.assemble --name lite --data RECORDS[,RECORDS...] --handsegnet RUN \\
+        --posenet RUN[,RUN...] --lifting RUN [--lifting-data FILE] [--min-score 0.3] [--out weights]
 
 Runs are folders of `experiments.handsegnet`, `.posenet` and `.lifting`; of several, separated by commas, each
 started from the one before, the last one's `last.weights.h5` is taken and all recipes go into the manifest.

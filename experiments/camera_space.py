@@ -1,6 +1,6 @@
 """How far noise in the keypoints moves a hand in camera space (`hand3d.camera_space.to_camera`).
 
-    python -m experiments.camera_space --data POSES_OR_RECORDS [--split evaluation] [--hands 500] [--out FILE.json]
+    python -m experiments.camera_space --data POSES|RECORDS [--split evaluation] [--hands 500] [--out FILE]
 
 Takes labelled hands, adds normal noise to their keypoints in the image and in 3D, places them again with the
 true length of the scale bone, and prints the median and the 90th percentile of the root's error across and
