@@ -16,13 +16,14 @@ FINGER_STATES = {
     "easy": (28, 40, 22),
     "half": (38, 55, 30),
     "claw": (5, 68, 45),
-    "hook": (8, 92, 62),
+    "hook": (8, 92, 50),
     "bent": (72, 12, 8),
     "round": (38, 42, 26),
     "wide": (18, 38, 22),
     "grip": (62, 82, 45),
-    "fold": (87, 107, 74),
-    "tuck": (76, 110, 70),
+    "fold": (84, 103, 58),
+    "tuck": (72, 100, 42),
+    "down": (64, 94, 22),
     "pinch": (48, 52, 28),
     "beak": (58, 28, 12),
     "lean": (30, 10, 6),
@@ -43,9 +44,10 @@ THUMB_STATES = {
 }
 SPREAD = np.array([1.0, 0.25, -0.6, -1.5])  # abduction of the fingers per degree of spread
 
-_BACK_INDEX = (1, 1, 0.55, (0.0, 0.0, 1.0))
-_BACK_MIDDLE = (2, 1, 0.45, (0.0, 0.0, 1.0))
-_BACK_RING = (3, 1, 0.5, (0.0, 0.0, 1.0))
+BACK = (0.0, 0.0, 1.0)
+_BACK_INDEX = (1, 1, 0.55, BACK)
+_BACK_MIDDLE = (2, 1, 0.45, BACK)
+_BACK_RING = (3, 1, 0.5, BACK)
 _SIDE_INDEX = (1, 1, 0.7, (-1.0, 0.0, 0.0))
 
 
@@ -92,19 +94,19 @@ POSES = {
     "thumb_index": _pose("up up fold fold fold", 2),
     "index": _pose("over up fold fold fold", 2, "on_middle"),
     "index_open": _pose("loose up grip grip grip", 2),
-    "two": _pose("over up up fold fold", 9, "on_ring"),
+    "two": _pose("over up up tuck tuck", 9, "on_ring"),
     "two_closed": _pose("over up up fold fold", 0, "on_ring"),
     "thumb_two": _pose("up up up fold fold", 8),
     "three": _pose("over up up up fold", 7, "little"),
     "three_pads": _pose("oppose up up up grip", 7, "little"),
     "four": _pose("palm up up up up", 8),
     "horns": _pose("over up fold fold up", 5, "on_middle"),
-    "horns_ring": _pose("over up tuck tuck up", 5, "on_ring"),
-    "love": _pose("up up fold fold up", 6),
+    "horns_ring": _pose("over up down down up", 5, "on_ring"),
+    "love": _pose("up up tuck tuck up", 6),
     "call": _pose("up fold fold fold up", 8),
     "little": _pose("over fold fold fold up", 3, "on_middle"),
     "ring_down": _pose("oppose up up pinch up", 6, "ring"),
-    "ring_folded": _pose("over up up fold up", 7, "on_ring"),
+    "ring_folded": _pose("over up up down up", 7, "on_ring"),
     "middle_folded": _pose("oppose up pinch up up", 6, "middle"),
     "middle_up": _pose("over fold up fold fold", 2, "on_index"),
     "ok": _pose("oppose pinch lean up up", 8, "index"),
@@ -131,7 +133,7 @@ POSES = {
     "curl_2": _pose("loose up up half grip", 4),
     "curl_3": _pose("loose up half grip fold", 3),
     "curl_4": _pose("over half grip fold fold", 2),
-    "crossed": _pose("over up lean fold fold", -6, "on_ring"),
+    "crossed": _pose("over up lean tuck tuck", -6, "on_ring"),
     "letter_e": _pose("palm hook hook hook hook", 0),
     "letter_t": _pose("key fold fold fold fold", 2, "key"),
     "letter_k": _pose("side up lean fold fold", 10),

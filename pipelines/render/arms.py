@@ -17,12 +17,12 @@ WRIST_DEVIATION = np.radians([-22, 32])
 ELBOW = np.radians([3, 148])
 # where hands are: name, probability
 PLACES = (
-    ("front", 0.3),
-    ("beside_head", 0.17),
-    ("face", 0.1),
-    ("reach", 0.15),
-    ("chest", 0.13),
-    ("down", 0.15),
+    ("front", 0.26),
+    ("beside_head", 0.25),
+    ("face", 0.11),
+    ("reach", 0.14),
+    ("chest", 0.12),
+    ("down", 0.12),
 )
 
 

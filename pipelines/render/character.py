@@ -12,6 +12,7 @@ from pipelines.render.hand_rig import HandRig, fit_hand_rig
 
 CHARACTERS_TRAINING = tuple(range(16))
 CHARACTERS_EVALUATION = tuple(range(1000, 1004))
+FINGER_GIRTH = (0.0, 0.0, 0.03, 0.03, 0.15)  # thumb to little: how much thicker than MakeHuman's
 AGE_ANCHORS = (11.0, 25.0, 85.0)  # years of MakeHuman's child, young and old
 
 
@@ -90,6 +91,7 @@ def make_character(body, seed):
     control = points[:count].astype(np.float64)
     heads = points[count : count + bones].astype(np.float64)
     tails = points[count + bones :].astype(np.float64)
+    control = _thicken(body, control, heads, tails, rng.normal(FINGER_GIRTH, 0.025))
     hands = tuple(fit_hand_rig(body, control, heads, tails, side) for side in (0, 1))
     attributes = _attributes(rng, races, age, male, seed)
     attributes["hand_length"] = float(np.mean([hand.length for hand in hands]))
@@ -104,7 +106,7 @@ def make_character(body, seed):
 def _local_amounts(rng):
     """Pairs of target and amount: hands and forearms nearly alike on both sides, and the head."""
     for name, scale, tilt in (
-        ("hands/{}-hand-fingers-diameter", 0.45, 0.0),
+        ("hands/{}-hand-fingers-diameter", 0.4, 0.2),
         ("hands/{}-hand-fingers-length", 0.4, 0.0),
         ("hands/{}-hand-fingers-distance", 0.3, 0.0),
         ("hands/{}-hand-scale", 0.28, 0.0),
@@ -124,6 +126,22 @@ def _local_amounts(rng):
     for name in ("head/head-fat", "nose/nose-volume", "chin/chin-jaw-drop"):
         value = np.clip(rng.normal(0, 0.4), -1, 1)
         yield f"{name}-{'incr' if value > 0 else 'decr'}", abs(value)
+
+
+def _thicken(body, control, heads, tails, amounts):
+    """Control vertices (N, 3) with the fingers of both hands thicker by `amounts` (5,), thumb first."""
+    control = control.copy()
+    for side in "LR":
+        for finger, amount in enumerate(amounts, 1):
+            for k in (1, 2, 3):
+                bone = body.bone(f"finger{finger}-{k}.{side}")
+                share = np.asarray(body.skin[:, [bone]].todense()).ravel()
+                rows = np.flatnonzero(share)
+                axis = tails[bone] - heads[bone]
+                arm = control[rows] - heads[bone]
+                along = np.clip(arm @ axis / (axis @ axis), 0, 1)
+                control[rows] += amount * share[rows, None] * (arm - along[:, None] * axis)
+    return control
 
 
 def _attributes(rng, races, age, male, seed):

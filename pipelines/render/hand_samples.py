@@ -6,6 +6,7 @@ from pipelines.render.actions import (
     ACTIONS,
     ACTIONS_EVALUATION,
     ACTIONS_TRAINING,
+    BACK,
     CONTACTS,
     FINGER_STATES,
     PAIRS,
@@ -16,6 +17,7 @@ from pipelines.render.actions import (
 )
 from pipelines.render.hand_pose import ANGLES
 
+FOLDED = np.radians(70)  # flexion of the PIP joint
 # action -> the poses of all actions of its split, which may be blended in
 _POSES_BESIDE = {
     action: sorted({pose for each in split for pose in ACTIONS[each]})
@@ -49,10 +51,10 @@ def sample_hand(rng, action):
         other = pose_angles(names[rng.integers(len(names))])
         t = rng.uniform(0.15, 0.6)
         angles, contacts = (1 - t) * angles + t * other, []
-    angles = angles + _jitter(rng)
+    angles = _clench(angles + _jitter(rng), rng)
     wrist = wrist + np.radians(rng.normal([0, 0], [18, 7]))
     wrist = np.clip(wrist, np.radians([-65, -18]), np.radians([65, 28]))
-    return angles, [CONTACTS[name] for name in contacts], wrist
+    return angles, [_shift(CONTACTS[name], angles, rng) for name in contacts], wrist
 
 
 def _jitter(rng):
@@ -67,13 +69,35 @@ def _jitter(rng):
     return noise
 
 
+def _clench(angles, rng):
+    """Folded fingers pressed into the palm, or loosely down with nearly straight tips."""
+    fingers = angles[6:].reshape(4, 4).copy()
+    folded = fingers[:, 2] > FOLDED
+    tightness = np.clip(rng.uniform(0.15, 1.15) + rng.normal(0, 0.15, 4), 0, 1.3)
+    fingers[:, 3] = np.where(folded, fingers[:, 3] * tightness, fingers[:, 3])
+    fingers[:, 2] += folded * np.radians(12) * (tightness - 0.8)
+    return np.concatenate([angles[:6], fingers.ravel()])
+
+
+def _shift(contact, angles, rng):
+    """A contact of the thumb with the back of a folded finger, somewhere else along it or on its neighbour."""
+    thumb, finger, where, weight = contact[:4], contact[4], contact[5:8], contact[8]
+    if where[2] != BACK:
+        return contact
+    beside = [f for f in (finger - 1, finger + 1) if 1 <= f <= 3 and angles[4 + 4 * f] > FOLDED]
+    if beside and rng.random() < 0.3:
+        finger = int(rng.choice(beside))
+    place = (1, rng.uniform(0.3, 1.0)) if rng.random() < 0.7 else (2, rng.uniform(0.05, 0.6))
+    return (*thumb, finger, *place, BACK, weight)
+
+
 def _independent(rng):
     """Angles and contacts of a hand each of whose fingers is straight, folded or in between by itself."""
-    kinds = ["up", "lean", "back", "fold", "tuck", "grip", "half", "hook", "claw", "loose"]
-    share = [0.36, 0.05, 0.05, 0.2, 0.08, 0.1, 0.06, 0.03, 0.03, 0.04]
+    kinds = ["up", "lean", "back", "fold", "tuck", "down", "grip", "half", "hook", "claw", "loose"]
+    share = [0.36, 0.05, 0.05, 0.1, 0.1, 0.1, 0.08, 0.06, 0.03, 0.03, 0.04]
     states = [rng.choice(kinds, p=share) for _ in range(4)]
     spread = rng.uniform(-1, 12)
-    folded = [k for k, s in enumerate(states) if s in ("fold", "tuck", "grip")]
+    folded = [k for k, s in enumerate(states) if s in ("fold", "tuck", "down", "grip")]
     contacts = []
     roll = rng.random()
     if roll < 0.45 or not folded:

@@ -14,6 +14,7 @@ from pipelines.render.hand_pose import (
 )
 
 SOFTNESS = 0.0025  # metres by which two segments may sink into one another
+FIRMNESS = 700.0  # weight of a metre of overlap against a radian of bending
 
 
 def closest_points(a0, a1, b0, b1):
@@ -97,7 +98,14 @@ STIFFNESS = np.array([0.5, 0.5, 0.5, 0.6, 1.5, 0.6] + [1.0, 1.6, 1.0, 1.3] * 4)
 STIFFER = np.where(np.arange(len(ANGLES)) < len(THUMB_ANGLES), 1.0, 4.0)
 
 
-def solve(chain, wanted, contacts, iterations=12):
+# a thumb that is to lie on folded fingers comes from in front of them: where it starts, its largest step
+RAISED = np.radians([0, 32, 10, 0, 0, 0])
+STRIDE = np.where(np.arange(len(ANGLES)) < len(THUMB_ANGLES), 0.25, 0.5)
+SETTLING = 5  # last steps without contacts, to take skin out of skin
+STUCK = 0.004  # metres of overlap that are too much
+
+
+def solve(chain, wanted, contacts, iterations=14):
     """Angles near `wanted` (H, 22) that keep the contacts and take the fingers out of one another.
 
     contacts: per hand a list of (finger, level, along, side, finger, level, along, side, weight).
@@ -106,38 +114,59 @@ def solve(chain, wanted, contacts, iterations=12):
     count = len(wanted)
     wanted = clip_to_limits(wanted)
     angles = wanted.copy()
-    hold = np.stack([STIFFNESS * (STIFFER if any(c[5] < 2 for c in row) else 1.0) for row in contacts])
-    first_finger, first_level = _FIRST // 3, _FIRST % 3
-    movable = _SECOND < 15
-    for step in range(iterations):
+    on_back = np.array([any(c[5] < 2 or c[7][2] > 0 for c in row) for row in contacts])
+    angles[on_back, : len(RAISED)] = RAISED
+    hold = np.where(on_back[:, None], STIFFNESS * STIFFER, STIFFNESS)
+    owners = [h for h in range(count) for _ in contacts[h]]
+    flat = [contact for row in contacts for contact in row]
+    for _ in range(iterations):
         k = forward(chain, angles)
-        depth, direction, p, q = penetration(chain, k)
-        active = np.flatnonzero((depth > SOFTNESS).any(0))
-        normal = hold[:, :, None] ** 2 * np.eye(len(ANGLES))
-        right = hold**2 * (wanted - angles)
-        done = not len(active)
-        if len(active):
-            jacobian = point_jacobian(k, p[:, active], first_finger[active], first_level[active])
-            second = _SECOND[active] * movable[active]
-            other = point_jacobian(k, q[:, active], second // 3, second % 3) * movable[active][:, None, None]
-            row = np.einsum("hpc,hpca->hpa", direction[:, active], jacobian - other) * 700
-            value = np.maximum(depth[:, active] - SOFTNESS, 0) * 700
-            row = row * (value > 0)[..., None]
-            normal = normal + np.einsum("hpa,hpb->hab", row, row)
-            right = right + np.einsum("hpa,hp->ha", row, value)
-        for h in range(count):
-            for contact in contacts[h]:
-                done = False
-                jac, residual = _contact(chain, k, h, contact)
-                if step > iterations - 4:  # in the end, skin does not pass through skin
-                    jac, residual = 0.3 * jac, 0.3 * residual
-                normal[h] += jac.T @ jac
-                right[h] -= jac.T @ residual
-        if done and step > 0:
+        rows, values = _collisions(chain, k)
+        touching = [_contact(chain, k, h, contact) for h, contact in zip(owners, flat, strict=True)]
+        if not flat and not values.any() and np.array_equal(angles, wanted):
             break
-        move = np.linalg.solve(normal + 0.02 * np.eye(len(ANGLES)), right[..., None])[..., 0]
-        angles = clip_to_limits(angles + np.clip(move, -0.5, 0.5))
+        angles = _step(angles, wanted, hold, rows, values, owners, touching)
+    angles, depth = _settle(chain, angles, hold)
+    stuck = depth > STUCK
+    if stuck.any():  # the thumb has come from the wrong side: it stays in front
+        angles[stuck, : len(RAISED)] = RAISED
+        angles, _ = _settle(chain, angles, hold)
     return angles
+
+
+def _settle(chain, angles, hold):
+    """Skin out of skin, contacts or not: angles (H, 22) and what overlap is left, (H,) metres."""
+    wanted = angles
+    for _ in range(SETTLING):
+        rows, values = _collisions(chain, forward(chain, angles))
+        if not values.any():
+            break
+        angles = _step(angles, wanted, hold, rows, values, [], [])
+    return angles, penetration(chain, forward(chain, angles))[0].max(1)
+
+
+def _collisions(chain, k):
+    """Weighted rows (H, P, 22) and depths (H, P) of the pairs that overlap; k: Kinematics."""
+    depth, direction, p, q = penetration(chain, k)
+    active = np.flatnonzero((depth > SOFTNESS).any(0))
+    movable = _SECOND[active] < 15
+    jacobian = point_jacobian(k, p[:, active], _FIRST[active] // 3, _FIRST[active] % 3)
+    second = _SECOND[active] * movable
+    other = point_jacobian(k, q[:, active], second // 3, second % 3) * movable[:, None, None]
+    row = np.einsum("hpc,hpca->hpa", direction[:, active], jacobian - other) * FIRMNESS
+    value = np.maximum(depth[:, active] - SOFTNESS, 0) * FIRMNESS
+    return row * (value > 0)[..., None], value
+
+
+def _step(angles, wanted, hold, rows, values, hands, touching):
+    """One damped step; touching: (Jacobian, residual) of contacts, hands: whose they are."""
+    normal = hold[:, :, None] ** 2 * np.eye(len(ANGLES)) + np.einsum("hpa,hpb->hab", rows, rows)
+    right = hold**2 * (wanted - angles) + np.einsum("hpa,hp->ha", rows, values)
+    for h, (jac, residual) in zip(hands, touching, strict=True):
+        normal[h] += jac.T @ jac
+        right[h] -= jac.T @ residual
+    move = np.linalg.solve(normal + 0.02 * np.eye(len(ANGLES)), right[..., None])[..., 0]
+    return clip_to_limits(angles + np.clip(move, -STRIDE, STRIDE))
 
 
 def _contact(chain, k, hand, contact):

@@ -110,7 +110,7 @@ SKIN_FRAGMENT = (
     + LIGHTING
     + BUMP
     + """
-uniform sampler2D u_detail;      // height, blood, pigment, palm share; only the hands have texels
+uniform sampler2D u_detail;      // height, blood, pigment, 0 palm .. 1 nail; only the hands have texels
 uniform vec3 u_dorsal;           // linear albedo of the back of the hand, the arms and the face
 uniform vec3 u_palm;             // ... of the palm
 uniform vec3 u_blood;            // log change of colour with blood
@@ -121,15 +121,16 @@ uniform float u_roughness;
 uniform float u_gloss;
 uniform float u_mottling;
 uniform vec3 u_nail_colour;
+uniform float u_varnish;         // 1 on painted nails
 uniform vec3 u_wrap;             // light that leaks past the terminator, per channel
 
 void main() {
     Surface s = surface();
     vec3 view = s.view, n = s.normal, v_rest = s.rest;
     float hand = s.uv.w;         // 1 on the hands, 0 elsewhere
-    float nail = s.material == 1.0 ? 1.0 : 0.0;
     float level = max(0.0, log2(s.position.z / u_intrinsics.x / 0.00024));   // a texel is about 0.24 mm
-    vec4 detail = mix(vec4(0.5, 0.5, 0.5, 0.0), textureLod(u_detail, s.uv.xy, level), hand);
+    vec4 detail = mix(vec4(0.5), textureLod(u_detail, s.uv.xy, level), hand);
+    float palm = clamp(1.0 - 2.0 * detail.a, 0.0, 1.0), nail = clamp(2.0 * detail.a - 1.0, 0.0, 1.0);
     float hx = dFdx(detail.r), hy = dFdy(detail.r);
     float fine = fbm(v_rest * 46.0);
     float blotch = noise4(v_rest * 5.0 + 0.4).x + 0.6 * noise4(v_rest * 13.0).y;
@@ -138,10 +139,10 @@ void main() {
 
     float blood = (detail.g - 0.5) * 2.0 + u_mottling * (0.9 * blotch + 0.35 * fine) + s.tint.x;
     float pigment = (detail.b - 0.5) * 2.0 + 0.25 * u_mottling * (blotch - fine) + s.tint.y;
-    vec3 albedo = mix(u_dorsal, u_palm, detail.a);
-    albedo *= exp(-blood * u_blood - pigment * u_pigment);
+    vec3 stain = exp(-blood * u_blood - pigment * u_pigment);
+    vec3 albedo = mix(u_dorsal, u_palm, palm) * stain;
     albedo = mix(albedo, u_lips, (1.0 - hand) * s.uv.z);
-    albedo = mix(albedo, u_nail_colour * (1.0 + 0.1 * fine), nail);
+    albedo = mix(albedo, u_nail_colour * mix(stain, vec3(1.0), u_varnish), nail);
 
     float ao = occlusion(s.position, smooth_n, s.turn);
     // light that multiply scatters in flesh fills crevices with red
@@ -173,6 +174,7 @@ void main() {
         float fresnel = 0.028 + 0.97 * pow(1.0 - vh, 5.0);
         specular += u_light[i] * lit * max(nl, 0.0) * ggx * geometry * fresnel * 3.14159;
     }
+    specular = min(specular, vec3(1.5));   // no sparks along the outline
     float rim = 0.03 + 0.35 * pow(1.0 - nv, 4.0) * (1.0 - roughness);
     vec3 mirror = irradiance(reflect(-view, n)) * rim * ao;
     o_colour = vec4(albedo * diffuse + u_gloss * (specular + mirror), 1.0);

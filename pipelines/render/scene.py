@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from hand3d.skeleton import HAND_SLICES, NUM_KEYPOINTS, SIDES
+from hand3d.skeleton import FINGERS, HAND_SLICES, JOINTS, NUM_KEYPOINTS, SIDES
 from pipelines.records import HAND_IDS
 from pipelines.render import lighting
 from pipelines.render.actions import sample_action
@@ -20,7 +20,9 @@ from pipelines.render.posing import pose_person
 from pipelines.render.skin import DETAIL_VARIANTS, bake_detail, skin_map, skin_uniforms, to_linear
 
 CHARACTERS = {"training": CHARACTERS_TRAINING, "evaluation": CHARACTERS_EVALUATION}
-TOLERANCE = 0.018  # metres between a joint and the skin over it
+# metres between a joint and the skin over it: the palm is thicker than the fingers
+TOLERANCE = np.tile([0.030] + [0.018, 0.018, 0.018, 0.030] * 5, len(SIDES))
+BESIDE = 0.010  # ... where the skin is another finger's
 MIN_VISIBLE = 9  # keypoints of one hand
 CLEARANCE = 0.10  # metres around the camera without geometry
 CAMERA_TRIES, POSE_TRIES = 6, 8
@@ -161,14 +163,20 @@ def _label(renderer, shot):
 
 
 def visibility(uv, xyz, mask, depth):
-    """(42,) bool: in the picture, and the nearest surface there is the joint's own hand within TOLERANCE."""
+    """(42,) bool: in the picture, and the nearest surface there is the joint's own skin.
+
+    That is its own finger's or palm's, within TOLERANCE of the joint; or another finger's that touches it.
+    """
     size = mask.shape[0]
     at = np.rint(np.clip(uv, -2, size + 2)).astype(int)
     inside = ((at >= 0) & (at < size)).all(1) & (xyz[:, 2] > 0.05)
     column, row = np.clip(at, 0, size - 1).T
     part = mask[row, column]
     first, last = np.repeat(HAND_IDS, NUM_KEYPOINTS, axis=0).T
-    return inside & (part >= first) & (part <= last) & (np.abs(depth[row, column] - xyz[:, 2]) < TOLERANCE)
+    finger = np.tile(np.r_[-1, np.repeat(np.arange(len(FINGERS)), len(JOINTS))], len(SIDES))
+    own = (part == last) | ((part - first) // (len(JOINTS) - 1) == finger)
+    near = np.abs(depth[row, column] - xyz[:, 2]) < np.where(own, TOLERANCE, BESIDE)
+    return inside & (part >= first) & (part <= last) & near
 
 
 # ---------------------------------------------------------------- the picture

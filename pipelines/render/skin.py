@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from hand3d.skeleton import FINGERS, JOINTS
 from pipelines.render import skin_shaders
-from pipelines.render.body import KINDS, load_body
+from pipelines.render.body import KINDS, MATERIALS, load_body
 from pipelines.render.hand_rig import fit_hand_rig
 
 DETAIL_SIZE = 1024  # texels across one hand
@@ -62,6 +62,7 @@ def skin_uniforms(tone, age, rng):
     tint = np.exp(-redness * BLOOD * (1 - 0.5 * tone) - warmth * np.array([-0.1, 0.1, 0.5]))
     dorsal, palm = _tone(TONES, tone) * tint, _tone(PALMS, tone) * tint
     contrast = rng.uniform(0.6, 1.5)
+    varnish = rng.random() < 0.08
     pale = 1 - tone
     return {
         "u_dorsal": dorsal,
@@ -73,16 +74,17 @@ def skin_uniforms(tone, age, rng):
         "u_roughness": float(rng.uniform(0.38, 0.62)),
         "u_gloss": float(rng.uniform(0.4, 1.3)),
         "u_mottling": float(rng.uniform(0.15, 0.9)),
-        "u_nail_colour": _nail(dorsal, palm, rng),
+        "u_nail_colour": _nail(dorsal, palm, varnish, rng),
+        "u_varnish": float(varnish),
         "u_wrap": np.array([0.32, 0.14, 0.09]) * rng.uniform(0.6, 1.4) * (0.5 + 0.5 * pale),
     }
 
 
-def _nail(dorsal, palm, rng):
-    if rng.random() < 0.12:  # painted
+def _nail(dorsal, palm, varnish, rng):
+    if varnish:
         return to_linear(np.array([rng.uniform(0.1, 0.9), rng.uniform(0.0, 0.5), rng.uniform(0.0, 0.6)]))
-    base = 0.25 * dorsal + 0.75 * palm
-    return np.clip(base * np.array([1.12, 1.02, 1.04]) * rng.uniform(0.95, 1.25), 0, 0.9)
+    base = 0.4 * dorsal + 0.6 * palm
+    return np.clip(base * np.array([1.08, 1.0, 1.03]) * rng.uniform(0.95, 1.15), 0, 0.9)
 
 
 @dataclass
@@ -171,8 +173,12 @@ def _hand_features(body, rest, rig, side):
         finger[mine, 1] = total[mine] @ dorsal
         finger[mine, 2] = k
         on_finger[mine] = True
+    nails = body.faces[body.material == MATERIALS.index("nail")]
+    nail = np.isin(vertices, nails).astype(np.float32)
+    nail[np.isin(vertices, body.faces[chosen & (body.material != MATERIALS.index("nail"))])] *= 0.5
     return {
         "vertices": vertices,
+        "nail": nail[:, None],
         "faces": faces.astype(np.int32),
         "uv": uv.astype(np.float32),
         "local": local.astype(np.float32),
@@ -229,7 +235,7 @@ def _face_features(body, rest, skin):
 
 def bake_detail(ctx, noise, variant):
     """Paint variant 0..DETAIL_VARIANTS-1 of the detail of both hands -> (H, 2 H, 4) uint8: height, blood,
-    pigment (0.5 is neutral), palm share."""
+    pigment (0.5 is neutral), and kind: 0 palm .. 0.5 back of the hand .. 1 nail."""
     rng = np.random.default_rng([variant, 311])
     program = ctx.program(vertex_shader=skin_shaders.BAKE_VERTEX, fragment_shader=skin_shaders.BAKE_FRAGMENT)
     program["u_age"].value = float(np.linspace(0.05, 0.9, DETAIL_VARIANTS)[variant])
@@ -241,10 +247,11 @@ def bake_detail(ctx, noise, variant):
     frame = ctx.framebuffer(ctx.renderbuffer(size, 4))
     halves = []
     for hand in skin_map().hands:
-        data = np.concatenate([hand["uv"], hand["local"], hand["finger"], hand["rest"]], 1).astype(np.float32)
+        data = [hand[name] for name in ("uv", "local", "finger", "rest", "nail")]
+        data = np.concatenate(data, 1).astype(np.float32)
         buffer, index = ctx.buffer(data.tobytes()), ctx.buffer(hand["faces"].tobytes())
-        names = ("a_uv", "a_local", "a_finger", "a_rest")
-        array = ctx.vertex_array(program, [(buffer, "2f 3f 3f 3f", *names)], index, index_element_size=4)
+        names = ("a_uv", "a_local", "a_finger", "a_rest", "a_nail")
+        array = ctx.vertex_array(program, [(buffer, "2f 3f 3f 3f 1f", *names)], index, index_element_size=4)
         frame.use()
         ctx.enable_only(0)
         frame.clear()
@@ -252,5 +259,17 @@ def bake_detail(ctx, noise, variant):
         pixels = np.frombuffer(frame.read(components=4), np.uint8).reshape(DETAIL_SIZE, DETAIL_SIZE, 4)
         empty = (pixels == 0).all(-1)
         nearest = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
-        halves.append(pixels[tuple(nearest)])
+        halves.append(_trim_nails(pixels[tuple(nearest)]))
     return np.concatenate(halves, 1)
+
+
+def _trim_nails(pixels):
+    """Detail (H, W, 4) uint8 whose nails end at triangles -> the same with round nails in a groove."""
+    rough = np.clip(pixels[..., 3] / 127.5 - 1, 0, 1)
+    nail = np.clip((ndimage.gaussian_filter(rough, 6) - 0.5) * 5 + 0.5, 0, 1)
+    groove = ndimage.gaussian_filter(nail * (1 - nail), 1.5)
+    out = pixels.astype(np.float32)
+    out[..., 0] += 14 * nail - 120 * groove
+    out[..., 1] += 40 * groove
+    out[..., 3] = np.where(nail > 0, 127.5 * (1 + nail), np.minimum(out[..., 3], 127))
+    return np.clip(out, 0, 255).astype(np.uint8)

@@ -2,11 +2,11 @@
 
 BAKE_VERTEX = """
 #version 330
-in vec2 a_uv; in vec3 a_local; in vec3 a_finger; in vec3 a_rest;
-out vec3 v_local; out vec3 v_finger; out vec3 v_rest;
+in vec2 a_uv; in vec3 a_local; in vec3 a_finger; in vec3 a_rest; in float a_nail;
+out vec3 v_local; out vec3 v_finger; out vec3 v_rest; out float v_nail;
 void main() {
     gl_Position = vec4(a_uv * 2.0 - 1.0, 0.0, 1.0);
-    v_local = a_local; v_finger = a_finger; v_rest = a_rest;
+    v_local = a_local; v_finger = a_finger; v_rest = a_rest; v_nail = a_nail;
 }
 """
 
@@ -15,7 +15,8 @@ BAKE_FRAGMENT = """
 in vec3 v_local;    // x to the thumb's side, y to the fingers, z to the back; wrist to middle MCP = 1
 in vec3 v_finger;   // phalanges from the base (0..3), dorsal share -1..1, finger 0..4, or -1 in the palm
 in vec3 v_rest;     // metres
-out vec4 o_detail;  // height, blood, pigment, palm share
+in float v_nail;    // 1 on nails, 0.5 at their rim
+out vec4 o_detail;  // height, blood, pigment; 0 palm .. 0.5 back of the hand .. 1 nail
 uniform float u_age;      // 0 smooth .. 1 wrinkled
 uniform float u_veins;
 uniform vec3 u_seed;
@@ -43,7 +44,7 @@ void main() {
     float crease = 0.0;
     if (inside > 0.5) {
         float w = 0.030;
-        float ip = mix(1.0, 2.0, thumb), base = mix(0.42, 1.05, thumb);
+        float ip = mix(1.0, 2.0, thumb), base = mix(0.47, 1.05, thumb);
         crease += 0.8 * bell(t - base + warp, w) + bell(t - ip + 0.05 + warp, w)
             + 0.7 * bell(t - ip - 0.06 + warp * 1.3, w)
             + (1.0 - thumb) * bell(t - 2.0 + warp, w * 1.1);
@@ -58,8 +59,12 @@ void main() {
         pigment += 0.35 * (pip + 0.6 * dip) * back;
         // finger tips and pads are redder
         blood += 0.45 * smoothstep(2.3, 2.9, t) + 0.20 * palm * (bell(t - 0.7, 0.25) + bell(t - 1.5, 0.25));
-    } else {
-        vec2 p = q.xy + 0.09 * vec2(mid.y, mid.z) + 0.10 * low.yz;
+    }
+    // the palm reaches over the thumb's metacarpal
+    float flat_share = inside > 0.5 ? thumb * smoothstep(0.95, 0.6, t) : 1.0;
+    if (flat_share > 0.0) {
+        float earlier = crease;
+        vec2 p = q.xy + 0.018 * vec2(mid.y, mid.z) + 0.11 * low.yz;
         float heart = min(line(p, vec2(-0.50, 0.66), vec2(-0.10, 0.70)),
             line(p, vec2(-0.10, 0.70), vec2(0.14, 0.90)));
         float head = min(line(p, vec2(0.44, 0.74), vec2(0.10, 0.62)),
@@ -67,18 +72,22 @@ void main() {
         float life = min(line(p, vec2(0.46, 0.72), vec2(0.20, 0.58)),
             min(line(p, vec2(0.20, 0.58), vec2(0.03, 0.30)), line(p, vec2(0.03, 0.30), vec2(0.06, 0.04))));
         float fate = line(p, vec2(-0.03, 0.10), vec2(-0.02, 0.72));
-        crease = bell(heart, 0.020) + 0.9 * bell(head, 0.020) + bell(life, 0.024) + 0.4 * bell(fate, 0.016)
+        float strength = 0.7 + 1.2 * low.x;
+        crease = strength * (bell(heart, 0.013) + 0.9 * bell(head, 0.013) + bell(life, 0.016)
+            + 0.4 * bell(fate, 0.012)) + 0.3 * (bell(heart, 0.05) + bell(head, 0.05) + bell(life, 0.06))
             + 0.9 * bell(q.y - 0.03 + 0.03 * mid.x, 0.014) + 0.5 * bell(q.y + 0.04 + 0.03 * mid.x, 0.012);
-        crease *= smoothstep(0.1, -0.3, dorsal);
-        // fine lines: ridges of stretched noise
-        float net = bell(noise4(v_rest * vec3(9.0, 22.0, 9.0)).x, 0.035)
-            + bell(noise4(v_rest * vec3(24.0, 9.0, 24.0)).y, 0.03);
-        crease += (0.28 + 0.3 * u_age) * net * palm;
+        crease = earlier + flat_share * crease * smoothstep(0.1, -0.3, dorsal);
+        // fine lines: ridges of noise that is stretched along the palm, across it and towards the thumb
+        vec2 f = q.xy + 0.05 * low.xy;
+        float net = bell(noise4(vec3(f.x * 0.9, f.y * 0.22, 0.1)).x, 0.045)
+            + 0.8 * bell(noise4(vec3((f.x + f.y) * 0.8, (f.x - f.y) * 0.2, 0.6)).y, 0.045)
+            + 0.7 * bell(noise4(vec3(f.x * 0.3, f.y * 1.1, 0.8)).z, 0.04);
+        crease += flat_share * (0.22 + 0.3 * u_age) * net * palm * smoothstep(-0.25, 0.15, mid.w + low.z);
         // cushions of the thumb, the little finger and below the fingers
         float cushion = bell(length(q.xy - vec2(0.30, 0.30)), 0.26)
             + bell(length(q.xy - vec2(-0.32, 0.28)), 0.24)
             + bell(q.y - 0.88, 0.14);
-        blood += 0.42 * cushion * palm - 0.22 * palm * bell(length(q.xy - vec2(-0.02, 0.50)), 0.2);
+        blood += flat_share * 0.42 * cushion * palm - 0.22 * palm * bell(length(q.xy - vec2(-0.02, 0.50)), 0.2);
         // tendons and veins on the back
         float tendon = 0.0;
         for (int i = 0; i < 4; i++)
@@ -104,6 +113,15 @@ void main() {
     blood += 0.16 * mid.x + 0.12 * low.w + 0.06 * high.y;
     // the arm has no texture: fade out at the wrist
     float fade = smoothstep(-0.14, 0.08, q.y);
-    o_detail = vec4(0.5 + fade * vec3(0.30 * height, 0.5 * blood, 0.5 * pigment), fade * palm);
+    float nail = v_nail;
+    if (nail > 0.01) {   // smooth, with a pale half moon and a white rim where it stands free
+        float share = smoothstep(0.2, 0.6, nail);
+        float rim = smoothstep(2.88, 2.93, t), moon = smoothstep(2.62, 2.52, t);
+        height *= 1.0 - share;
+        blood = mix(blood, -1.6 * rim - 0.7 * moon, share);
+        pigment = mix(pigment, -0.9 * rim - 0.3 * moon, share);
+    }
+    o_detail = vec4(0.5 + fade * vec3(0.30 * height, 0.5 * blood, 0.5 * pigment),
+        0.5 - 0.5 * fade * palm * step(nail, 0.01) + 0.5 * nail);
 }
 """
