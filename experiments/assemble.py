@@ -99,6 +99,7 @@ def assemble(arguments):
             "map_mode": "probability" if lite else "linear",
             "reencode": lite,
             "mirror": lite,
+            "candidates": 2 if lite else 1,
         },
         "min_score": arguments.min_score,
         "recipe": {key: history(program, runs[key]) for key, program in programs.items()},

@@ -127,21 +127,34 @@ class Speed(keras.callbacks.Callback):
 def start_from(network, init, role):
     """Sets a network's weights from those of a `*.weights.h5` of the same network, or of a weight set.
 
-    init: path, or name or folder of a weight set.  role: of `hand3d.manifest.ROLES`, or "lifting" for the two
-    of them that make up the network `proposed`.  Layers that the set does not have, such as further stages,
-    keep their values; their names are printed.
+    init: path, name or folder of a weight set ("cpm" and "vgg" are what `weights.convert` makes), or "none".
+    role: of `hand3d.manifest.ROLES`, or "lifting".  Layers that the set does not have, such as more stages,
+    keep their values; their names are printed.  ValueError where the set has no such network or another one.
     """
+    if init == "none":
+        return
     if init.endswith(".weights.h5"):
         network.load_weights(init)
         return
-    plain = manifest.load(manifest.find(init))
-    if role == "lifting":
-        for name, part in (("PosePrior", "poseprior"), ("ViewpointNet", "viewpoint")):
-            unfold(plain[part], network.get_layer(name))
-        return
-    new = unfold(plain[role], network)
-    if new:
-        print(f"not in {init}, so trained from scratch: {', '.join(new)}", flush=True)
+    weight_set = manifest.find(init)
+    entries = manifest.network_entries(weight_set)
+    parts = {role: network}
+    if role == "lifting" and role not in entries:  # `proposed` is made up of two
+        names = {"poseprior": "PosePrior", "viewpoint": "ViewpointNet"}
+        layers = {layer.name: layer for layer in network.layers}
+        parts = {part: layers.get(name) for part, name in names.items()}
+    for part, target in parts.items():
+        if part not in entries or target is None:
+            has = ", ".join(entries)
+            raise ValueError(f"--init {init}: no weights for {network.name}; the set has {has}")
+        entry = entries[part]
+        plain = manifest.load_network(entry, manifest.verify(weight_set, part))
+        try:
+            new = unfold(plain, target, skip=entry.get("random", ()))
+        except ValueError as error:
+            raise ValueError(f"--init {init}: {part} does not fit {network.name}: {error}") from error
+        if new:
+            print(f"not in {init}, so trained from scratch: {', '.join(new)}", flush=True)
 
 
 def train(model, recipe, arguments, training_data, validation_data, *, monitor, mode, role):

@@ -24,12 +24,13 @@ import numpy as np
 from hand3d import crops, geometry, manifest, metrics
 from hand3d.estimator import HandPoseEstimator
 from hand3d.files import write_atomic
-from hand3d.skeleton import NUM_KEYPOINTS, SIDES
+from hand3d.skeleton import NUM_KEYPOINTS, ROOT, SIDES
 from hand3d.tracing import traced
 from hand3d.views import Views
 
 FRAME = 320  # pixels: the picture that 2D errors are given for
 MIN_VISIBLE, MIN_BOX = 9, 30  # keypoints and pixels of a hand that counts
+MIN_LABELS = 3
 BATCH = 16
 SHOWN = {
     "handsegnet": ("images", "iou", "iou_pooled"),
@@ -47,21 +48,34 @@ class Truth:
     """Labels of a batch of samples; B images, 2 hands each, the left one first.
 
     uv (B, 2, 21, 2), xyz_mm (B, 2, 21, 3), visible (B, 2, 21): root = palm.  pixels (B, 2, H, W) bool: the
-    visible pixels of each hand.  counts (B, 2) bool: large enough and in view.
+    visible pixels of each hand, or the rectangle around its keypoints in samples without a mask.
+    counts (B, 2) bool: large enough and in view.  has_mask (B,) bool.  in_3d (B, 2) bool: all keypoints are
+    known in 3D.
     """
 
     def __init__(self, batch):
-        from pipelines.inputs import HAND_IDS
+        from pipelines.records import HAND_IDS, MASK_KINDS, ROOTS
+        from pipelines.rules import palm_present
 
         hands = (-1, len(SIDES), NUM_KEYPOINTS)
-        self.uv = _numpy(geometry.wrist_to_palm(batch["uv"].reshape(*hands, 2)))
-        self.xyz_mm = 1000 * _numpy(geometry.wrist_to_palm(batch["xyz"].reshape(*hands, 3)))
-        self.visible = _numpy(geometry.palm_visible(batch["visible"].reshape(hands)))
+        uv, xyz = batch["uv"].reshape(*hands, 2), batch["xyz"].reshape(*hands, 3)
+        visible, present = (batch[key].reshape(hands) for key in ("visible", "present"))
+        palm = (batch["root"] == ROOTS.index("palm"))[:, None, None]
+        self.uv = np.where(palm[..., None], uv, _numpy(geometry.wrist_to_palm(uv)))
+        self.xyz_mm = 1000 * np.where(palm[..., None], xyz, _numpy(geometry.wrist_to_palm(xyz)))
+        seen = _numpy(geometry.palm_visible(visible)).copy()
+        seen[..., ROOT] &= palm_present(present)
+        self.visible = np.where(palm, visible, seen)
+        self.has_mask = batch["mask_kind"] > MASK_KINDS.index("none")
+        self.in_3d = batch["present_xyz"].reshape(hands).all(-1)
         ids = batch["mask"][..., 0]
-        self.pixels = np.stack([(ids >= low) & (ids <= high) for low, high in HAND_IDS], 1)
+        masks = np.stack([(ids >= low) & (ids <= high) for low, high in HAND_IDS], 1)
+        around = _around(uv, present, ids.shape[1:])
+        self.pixels = np.where(self.has_mask[:, None, None, None], masks, around)
         self.box = np.maximum(_extent(self.pixels.any(2)), _extent(self.pixels.any(3)))
-        present = batch["present"].reshape(hands).all(-1)
-        self.counts = present & (self.visible.sum(-1) >= MIN_VISIBLE) & (self.box >= MIN_BOX)
+        labelled = present.sum(-1)  # of hands with a few labels all have to be visible
+        enough = (labelled >= MIN_LABELS) & (self.visible.sum(-1) >= np.minimum(MIN_VISIBLE, labelled))
+        self.counts = enough & (self.box >= MIN_BOX)
 
 
 class Errors:
@@ -69,6 +83,7 @@ class Errors:
 
     def __init__(self):
         self.px, self.xyz, self.truth_mm, self.visible, self.found, self.side = [], [], [], [], [], []
+        self.in_3d = []
 
     def add(self, truth, image, hand, uv=None, xyz=None, side=None):
         """One hand (image, hand) of a `Truth`; uv (21, 2), xyz (21, 3) and side index, or None if missing."""
@@ -80,6 +95,7 @@ class Errors:
         self.xyz.append(xyz)
         self.truth_mm.append(truth.xyz_mm[image, hand])
         self.visible.append(truth.visible[image, hand])
+        self.in_3d.append(truth.in_3d[image, hand])
         self.side.append(side == hand)
 
     def summary_2d(self):
@@ -93,7 +109,8 @@ class Errors:
         if not self.px:
             return {}
         errors = errors_mm(np.array(self.xyz), np.array(self.truth_mm), np.array(self.found))
-        return metrics.summary_3d(errors, "root_scale", np.array(self.visible))
+        counted = np.array(self.visible) & np.array(self.in_3d)[:, None]
+        return metrics.summary_3d(errors, "root_scale", counted)
 
 
 def errors_mm(xyz_relative, truth_mm, found=None):
@@ -113,7 +130,7 @@ def evaluate_images(estimator, directory, limit=None):
     component = model.get_layer("component").output
     from_component = traced(keras.Model([component, image_input, side_input], outputs))
 
-    ious, both, either = [], 0, 0
+    ious, both, either, done = [], 0, 0, 0
     crop, whole = Errors(), Errors()
     data = read_records(directory, "evaluation").map(decode_pictures)
     data = data.take(limit) if limit else data
@@ -121,7 +138,7 @@ def evaluate_images(estimator, directory, limit=None):
         images, truth = batch["image"], Truth(batch)
         # --- mask
         found = segment(images) > 0.5
-        hand = _shrink(truth.pixels.any(1), size)
+        hand, found = _shrink(truth.pixels.any(1), size)[truth.has_mask], found[truth.has_mask]
         both, either = both + (found & hand).sum(), either + (found | hand).sum()
         ious += [metrics.mask_iou(*pair) for pair in zip(found[:, None], hand[:, None], strict=True)]
         # --- true crops
@@ -137,12 +154,13 @@ def evaluate_images(estimator, directory, limit=None):
         for number, prediction in enumerate(estimator.predict(list(images))):
             if truth.counts[number].any():
                 _add_prediction(whole, truth, number, prediction)
-        print(f"{len(ious)} images", end="\r", file=sys.stderr, flush=True)
+        done += len(images)
+        print(f"{done} images", end="\r", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return {
         "handsegnet": {
             "images": len(ious),
-            "iou": float(np.mean(ious)),
+            "iou": float(np.mean(ious)) if ious else float("nan"),
             "iou_pooled": float(both / max(either, 1)),
         },
         "posenet_gt_crop": {"hands": len(crop.px)} | crop.summary_2d(),
@@ -167,7 +185,10 @@ def evaluate_lifting(networks, directory, limit=None):
     """3D from the true 2D keypoints: dict of scores."""
     from pipelines.inputs import load_poses
 
-    poses = {key: value[:limit] for key, value in load_poses(directory, "evaluation").items()}
+    try:
+        poses = {key: value[:limit] for key, value in load_poses(directory, "evaluation").items()}
+    except ValueError:  # labels in 2D only
+        return {"hands": 0}
     poseprior, viewpoint = traced(networks["poseprior"]), traced(networks["viewpoint"])
     views, xyz = Views(map_size=networks["poseprior"].inputs[0].shape[1]), []
     for start in range(0, len(poses["side"]), 8 * BATCH):
@@ -205,6 +226,17 @@ def _extent(line):
     """(..., L) bool -> (...,) int: from the first to the last True, 0 without any."""
     last = line.shape[-1] - line[..., ::-1].argmax(-1)
     return np.where(line.any(-1), last - line.argmax(-1), 0)
+
+
+def _around(uv, present, size):
+    """(B, 2, 21, 2), (B, 2, 21) -> (B, 2, H, W) bool: the rectangles around the labelled keypoints."""
+    inside = True
+    for axis, length in ((1, size[0]), (0, size[1])):
+        low = np.where(present, uv[..., axis], np.inf).min(-1)[..., None]
+        high = np.where(present, uv[..., axis], -np.inf).max(-1)[..., None]
+        line = (np.arange(length) >= low) & (np.arange(length) <= high)
+        inside = inside & (line[..., None] if axis else line[..., None, :])
+    return inside
 
 
 def _shrink(masks, size):

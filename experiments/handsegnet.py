@@ -85,7 +85,9 @@ def build(recipe, folded=False):
     """The network of a recipe; weight-standardised unless `folded`."""
     if recipe.network == "handsegnet_lite":
         return handsegnet_lite(width=recipe.width, folded=folded)
-    return networks.handsegnet(width=recipe.width)
+    if recipe.network == "handsegnet":
+        return networks.handsegnet(width=recipe.width)
+    raise ValueError(f"--set network={recipe.network}: handsegnet_lite or handsegnet expected")
 
 
 def main(argv=None):
@@ -95,7 +97,8 @@ def main(argv=None):
     sizes = dict(side=recipe.cut, **recipes.pick(recipe, "crop_size batch zooms"))
     batches = functools.partial(handsegnet_batches, **sizes)
     augmentation = common.augmentation(recipe, reach=1.0, **recipes.pick(recipe, "crop_factor absent"))
-    model = HandSegNetTraining(build(recipe), augmentation)
+    with recipes.plain_errors():
+        model = HandSegNetTraining(build(recipe), augmentation)
     options = dict(monitor="val_iou", mode="max", role="handsegnet")
     common.train_on_pictures(model, recipe, arguments, batches, **options)
 

@@ -79,8 +79,9 @@ def main(argv=None):
 
     sources = arguments.data.split(",")
     with recipes.plain_errors():
+        network = build(recipe)
         validation = lifting_batches(sources, "evaluation", training=False, batch=256)
-    model = LiftingTraining(build(recipe), views(recipe), variant=recipe.variant)
+    model = LiftingTraining(network, views(recipe), variant=recipe.variant)
 
     def training_data(seed):
         changing = dict(seed=seed, limit=recipe.limit or None)

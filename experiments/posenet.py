@@ -89,7 +89,9 @@ def build(recipe, folded=False):
     """The network of a recipe; weight-standardised unless `folded`."""
     if recipe.network == "posenet_lite":
         return posenet_lite(width=recipe.width, stages=recipe.stages, folded=folded)
-    return networks.posenet(width=recipe.width)
+    if recipe.network == "posenet":
+        return networks.posenet(width=recipe.width)
+    raise ValueError(f"--set network={recipe.network}: posenet_lite or posenet expected")
 
 
 def main(argv=None):
@@ -99,7 +101,9 @@ def main(argv=None):
     sizes = dict(side=recipe.cut, **recipes.pick(recipe, "reach crop_size batch"))
     batches = functools.partial(posenet_batches, **sizes)
     losses = recipes.pick(recipe, "loss sigma_cells occluded_weight side_weight")
-    model = PoseNetTraining(build(recipe), common.augmentation(recipe, recipe.reach), **losses)
+    with recipes.plain_errors():
+        network = build(recipe)
+    model = PoseNetTraining(network, common.augmentation(recipe, recipe.reach), **losses)
     options = dict(monitor="val_epe_px", mode="min", role="posenet")
     common.train_on_pictures(model, recipe, arguments, batches, **options)
 

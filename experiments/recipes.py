@@ -27,7 +27,7 @@ def start(recipes, description, argv=None):
     parser.add_argument("--recipe", choices=sorted(recipes), default="lite")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
     parser.add_argument("--backgrounds", help="folder with photographs; made-up pictures without it")
-    parser.add_argument("--init", help="weights to start from: a set (lite), its folder, or a .weights.h5")
+    parser.add_argument("--init", help="start from cpm, vgg, a weight set or its folder, a .weights.h5, none")
     arguments = parser.parse_args(argv)
     try:
         recipe = change(recipes[arguments.recipe], arguments.set)

@@ -163,7 +163,14 @@ def _estimator(arguments):
         with _quiet_start():
             from hand3d.estimator import HandPoseEstimator
 
-            return HandPoseEstimator(weights, side=arguments.side, min_score=arguments.score)
+            estimator = HandPoseEstimator(weights, side=arguments.side, min_score=arguments.score)
+        if arguments.side == "auto" and not estimator.tells_side:
+            print(
+                f"hand3d: the weights {arguments.weights} cannot tell left from right; "
+                "all hands are taken for left ones, --side right says otherwise",
+                file=sys.stderr,
+            )
+        return estimator
     except WeightsError as error:
         raise UsageError(f"--weights: {error}") from error
 

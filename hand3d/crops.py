@@ -7,7 +7,7 @@ square of `side` image pixels around `centre` = (u, v), drawn with `crop_size` p
 
 from keras import ops
 
-EDGES = ("zero", "renormalise")
+EDGES = ("zero", "cut", "renormalise")
 
 
 def interpolation_matrix(start, step, out_size, in_size, antialias=True, edge="zero"):
@@ -18,7 +18,8 @@ def interpolation_matrix(start, step, out_size, in_size, antialias=True, edge="z
         step: (B,) input pixels from one output pixel to the next.
         out_size, in_size: numbers of pixels.
         antialias: widen the triangle filter by `step` where step > 1, so that every input pixel counts.
-        edge: "zero" takes 0 outside the image; "renormalise" takes the nearest inside (rows sum to 1).
+        edge: "zero" takes 0 outside the image and blends at its border, "cut" takes 0 for every coordinate
+            outside [0, in_size - 1]; "renormalise" takes the nearest inside (rows sum to 1).
 
     Returns:
         (B, out_size, in_size) float32; output = matrix @ input.
@@ -30,6 +31,9 @@ def interpolation_matrix(start, step, out_size, in_size, antialias=True, edge="z
     radius = ops.maximum(step, 1.0)[:, None] if antialias else ops.ones_like(step)[:, None]
     distance = ops.abs(position[:, :, None] - ops.arange(in_size, dtype="float32"))
     weight = ops.maximum(1.0 - distance / radius[:, :, None], 0.0)
+    if edge == "cut":
+        inside = ops.logical_and(position >= 0.0, position <= ops.cast(in_size, "float32") - 1.0)
+        return weight * ops.cast(inside, "float32")[:, :, None]
     if edge == "zero":
         total = _triangle_sum(position, radius)
     else:
@@ -59,7 +63,7 @@ def crop_and_resize(images, centre, side, crop_size, antialias=True):
     start = centre - 0.5 * (crop_size - 1) * step[:, None]
     rows = interpolation_matrix(start[:, 1], step, crop_size, height, antialias)
     columns = interpolation_matrix(start[:, 0], step, crop_size, width, antialias)
-    return _apply(rows, columns, images)
+    return apply(rows, columns, images)
 
 
 def resize(images, size, antialias=True):
@@ -121,11 +125,14 @@ def _resize(images, size, antialias, half_pixel):
         start = 0.5 * step - 0.5 if half_pixel else 0.0 * step
         return interpolation_matrix(start, step, out_size, in_size, antialias, edge="renormalise")
 
-    return _apply(matrix(out_height, height), matrix(out_width, width), images)
+    return apply(matrix(out_height, height), matrix(out_width, width), images)
 
 
-def _apply(rows, columns, images):
-    """rows (B or 1, o, H) and columns (B or 1, p, W) on images (B, H, W, C) -> (B, o, p, C)."""
+def apply(rows, columns, images):
+    """Interpolation matrices at work: images (B, H, W, C) -> (B, o, p, C).
+
+    rows: (B or 1, o, H).  columns: (B or 1, p, W).
+    """
     _, height, width, channels = ops.shape(images)
     out_height, out_width = ops.shape(rows)[1], ops.shape(columns)[1]
     tall = ops.matmul(rows, ops.reshape(images, (-1, height, width * channels)))

@@ -9,13 +9,12 @@ from hand3d import manifest
 from hand3d.graph import full_graph
 from hand3d.hand import Hand, Prediction
 from hand3d.images import PICTURE_SIDE, LoadedImage, load_image
+from hand3d.set_options import set_options
 from hand3d.skeleton import ROOT, SIDES
 from hand3d.tracing import traced
 
 BATCH = 8
-CANVASES = (320, 640)  # sides of the square that an image is fitted into, pixels
 PADDING = 128  # mid-grey, 0 for the networks; as in training
-MIN_SCORE = 0.3
 
 
 class HandPoseEstimator:
@@ -24,6 +23,9 @@ class HandPoseEstimator:
     weights: name of a shipped weight set, folder with a manifest of its own, or `manifest.WeightSet`.
     side: "left", "right", or "auto" to predict it.
     min_score: hands below it are left out, 0..1; None takes the weight set's own.
+
+    The attribute `tells_side` is False for weights that cannot tell left from right, as the published ones:
+    with side="auto" they take every hand for a left one.
 
         hands = HandPoseEstimator("lite")("hand.jpg")
         hands[0].keypoints_xyz
@@ -38,21 +40,28 @@ class HandPoseEstimator:
             raise ValueError(f"min_score is {min_score!r}; expected a number in 0..1")
         weight_set = weights if isinstance(weights, manifest.WeightSet) else manifest.find(weights)
         self.side = side
-        self.min_score = min_score
-        if min_score is None:
-            self.min_score = weight_set.entry.get("min_score", MIN_SCORE)
-        self.canvases = tuple(sorted(weight_set.entry.get("canvas", CANVASES)))
+        options = set_options(weight_set)
+        self.min_score = options.min_score if min_score is None else min_score
+        self.canvases, self.frame = options.canvases, options.frame
         networks = manifest.load(weight_set)
         missing = [role for role in manifest.ROLES if role not in networks]
         if missing:
             raise manifest.WeightsError(f"weights {weight_set.name!r}: no networks {missing} in the manifest")
         networks = {role: networks[role] for role in manifest.ROLES}
         try:
-            self.model = full_graph(**networks, **weight_set.entry.get("graph", {}))
+            self.model = full_graph(**networks, **options.graph)
         except (TypeError, ValueError) as error:
             raise manifest.WeightsError(
                 f'weights {weight_set.name!r}: networks and "graph" of the manifest do not fit: {error}'
             ) from error
+        given = tuple(self.model.inputs[0].shape[1:3])
+        if given != (None, None) and given != self.frame:
+            raise manifest.WeightsError(
+                f'weights {weight_set.name!r}: "frame" is {self.frame} in the manifest, '
+                f"but the graph takes images of {given}"
+            )
+        posenet_output = networks["posenet"].output
+        self.tells_side = isinstance(posenet_output, dict) and "side" in posenet_output
         self._run = traced(self.model)
 
     def __call__(self, image):
@@ -74,23 +83,29 @@ class HandPoseEstimator:
         images = [_loaded(image) for image in images]
         groups = {}
         for number, image in enumerate(images):
-            groups.setdefault(self._canvas_side(image), []).append(number)
+            groups.setdefault(self._canvas_size(image), []).append(number)
         predictions = [None] * len(images)
-        for canvas_side, numbers in groups.items():
+        for canvas_size, numbers in groups.items():
             for start in range(0, len(numbers), BATCH):
                 batch = numbers[start : start + BATCH]
-                results = self._predict_batch([images[number] for number in batch], canvas_side)
+                results = self._predict_batch([images[number] for number in batch], canvas_size)
                 for number, prediction in zip(batch, results, strict=True):
                     predictions[number] = prediction
         return predictions
 
-    def _canvas_side(self, image):
-        """The smallest canvas that holds the image, or the largest one: few sizes, so few compilations."""
-        longer = max(image.pixels.shape[:2])
-        return next((side for side in self.canvases if side >= longer), self.canvases[-1])
+    def _canvas_size(self, image):
+        """(height, width) of the frame, or of the smallest canvas that holds the image, or of the largest.
 
-    def _predict_batch(self, images, canvas_side):
-        fitted = [fit(image.pixels, canvas_side) for image in images]
+        Few sizes, so few compilations.
+        """
+        if self.frame:
+            return self.frame
+        longer = max(image.pixels.shape[:2])
+        return (next((side for side in self.canvases if side >= longer), self.canvases[-1]),) * 2
+
+    def _predict_batch(self, images, canvas_size):
+        put = stretch if self.frame else fit
+        fitted = [put(image.pixels, canvas_size if self.frame else canvas_size[0]) for image in images]
         given = np.zeros((len(images), len(SIDES)), np.float32)
         if self.side != "auto":
             given[:, SIDES.index(self.side)] = 1.0
@@ -98,10 +113,10 @@ class HandPoseEstimator:
         results = []
         for number, (image, (_, area)) in enumerate(zip(images, fitted, strict=True)):
             one = {name: value[number] for name, value in outputs.items()}
-            results.append(self._prediction(image, one, area, canvas_side))
+            results.append(self._prediction(image, one, area, canvas_size))
         return results
 
-    def _prediction(self, image, outputs, area, canvas_side):
+    def _prediction(self, image, outputs, area, canvas_size):
         """One image's outputs, in pixels of its canvas, as a `Prediction` in pixels of the original."""
         size = np.array([image.width, image.height], np.float32)
         uv_canvas = outputs["keypoints_uv"]
@@ -111,7 +126,7 @@ class HandPoseEstimator:
         if score >= self.min_score and score > 0:
             side = int(np.argmax(outputs["side"]))
             keypoints_xyz = outputs["keypoints_xyz"]
-            corners = canvas_to_image(_corners(outputs["component"], canvas_side), area, size)
+            corners = canvas_to_image(_corners(outputs["component"], canvas_size), area, size)
             hands.append(
                 Hand(
                     side=SIDES[side],
@@ -130,7 +145,7 @@ class HandPoseEstimator:
             height=image.height,
             hands=hands,
             pixels=image.pixels,
-            mask=_mask_of_area(outputs["mask"] * outputs["component"], area, canvas_side),
+            mask=_mask_of_area(outputs["mask"] * outputs["component"], area, canvas_size),
             crop=crop,
             crop_uv=(uv_canvas - outputs["box_centre"]) * zoom + (len(crop) - 1) / 2,
             score=score,
@@ -157,6 +172,18 @@ def fit(pixels, canvas_side):
     return canvas, (left, top, *size)
 
 
+def stretch(pixels, frame):
+    """An image resized with antialiasing to (height, width) = frame, its sides not kept in proportion.
+
+    What the released programs do (PAPER.md 2).  Arguments and result as in `fit`.
+    """
+    height, width = frame
+    image = Image.fromarray(pixels)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image), (0, 0, width, height)
+
+
 def canvas_to_image(uv_canvas, area, size):
     """uv_canvas: (N, 2) pixels of the canvas -> (N, 2) float32 pixels of the image, by the one pixel rule.
 
@@ -175,11 +202,11 @@ def _loaded(image):
     return load_image(image)
 
 
-def _corners(component, canvas_side):
+def _corners(component, canvas_size):
     """First and last pixel centre of the found object, (2, 2) in pixels of the canvas."""
     rows, columns = np.nonzero(component.any(1))[0], np.nonzero(component.any(0))[0]
     cells = np.array([[columns[0], rows[0]], [columns[-1], rows[-1]]], np.float64)
-    return (cells + 0.5) * (canvas_side / np.array(component.shape[::-1])) - 0.5
+    return (cells + 0.5) * (np.array(canvas_size[::-1]) / component.shape[::-1]) - 0.5
 
 
 def _box(uv, size):
@@ -188,9 +215,9 @@ def _box(uv, size):
     return np.clip(corners, 0, size - 1).reshape(4).astype(np.float32)
 
 
-def _mask_of_area(mask, area, canvas_side):
+def _mask_of_area(mask, area, canvas_size):
     """The part of a mask over the canvas that lies over the image, (h, w) float32."""
-    scale = np.array(mask.shape[::-1]) / canvas_side
+    scale = np.array(mask.shape[::-1]) / canvas_size[::-1]
     low = np.array(area[:2]) * scale
     high = low + np.array(area[2:]) * scale
     size = np.maximum(1, np.round(high - low)).astype(int)

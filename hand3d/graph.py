@@ -2,7 +2,10 @@
 
 import keras
 
-from hand3d import layers
+from hand3d import layers, legacy
+from hand3d.candidates import BestRegion, ForEachRegion, HandRegions
+from hand3d.networks.mirrored import average_mirrored
+from hand3d.scoremaps import GRIDS
 from hand3d.skeleton import SIDES
 
 MAP_MODES = ("linear", "probability")
@@ -18,20 +21,25 @@ def full_graph(
     crop_size=256,
     map_mode="linear",
     reencode=False,
+    mirror=False,
+    candidates=1,
     crop_factor=1.25,
-    component_stride=4,
+    component_stride=None,
+    grid="half_pixel",
     name="hand3d",
 ):
     """Image -> mask -> crop -> score maps -> 3D.
 
     Inputs:
-    - `image` (B, H, W, 3) float32 RGB 0..255, of any size; the networks are fed x / 255 - 0.5.
+    - `image` (B, H, W, 3) float32 RGB 0..255, of any size (grid "legacy": of segment_size); the networks are
+      fed x / 255 - 0.5.
     - `hand_side` (B, 2) float32 one-hot (left, right); all zeros leave it to PoseNet's "side" output.  If it
       has none, the lifting networks get 0.5 / 0.5 and the hand is taken for a left one.
 
     Outputs, a dict of float32 tensors; s is segment_size, c crop_size, m the side of PoseNet's maps:
     - `mask`, `component` (B, s, s): hand probability; 0/1 map of the object that was picked.
-    - `box_centre` (B, 2) as (u, v), `box_side` (B,): the crop in image pixels; the whole image if no hand.
+    - `box_centre` (B, 2) as (u, v), `box_side` (B,): the crop in image pixels; if no hand, the whole image
+      (grid "legacy": a fixed place).
     - `crop` (B, c, c, 3): RGB 0..255, mid-grey (127.5) outside the image.
     - `score_maps` (B, m, m, 21): linear maps, or probabilities by map_mode.
     - `keypoints_uv` (B, 21, 2) image pixels, `keypoint_scores` (B, 21) 0..1.
@@ -51,35 +59,67 @@ def full_graph(
         map_mode: "linear", PoseNet puts out the paper's score maps, or "probability", logits over positions.
         reencode: feed the lifting networks with clean Gaussians of the decoded keypoints, as high as
             their confidence, instead of PoseNet's maps.
+        mirror: average PoseNet over the crop and its mirror image (`networks.mirrored`).
+        candidates: how many objects of the mask PoseNet looks at; the one with the best score is the hand.
+            1 in the paper: the object that holds the mask's highest value.
         crop_factor: side of the crop by the object's extent.
         component_stride: side of the cells that the object grows in (`segmentation.hand_component`), 1 in
-            the paper.
+            the paper and with grid "legacy", 4 otherwise by default.
+        grid: "half_pixel", or "legacy" for the released code's glue (`hand3d.legacy`, PAPER.md 2): maps
+            enlarged on TensorFlow 1's grid (fact T3), crops at whole pixels, keypoints at the highest pixel.
         name: of the model.
 
     Raises:
-        ValueError: unknown map_mode, or a posenet without score maps.
+        ValueError: unknown map_mode or grid, candidates below 1, or a posenet without score maps.
     """
+    if candidates < 1:
+        raise ValueError(f"candidates is {candidates!r}; a number of at least 1 expected")
+    if grid not in GRIDS:
+        raise ValueError(f"grid: one of {GRIDS} expected, got {grid!r}")
+    old = grid == "legacy"
+    component_stride = component_stride or (1 if old else 4)
     if map_mode not in MAP_MODES:
         raise ValueError(f"map_mode: one of {MAP_MODES} expected, got {map_mode!r}")
     if isinstance(segment_size, int):
         segment_size = (segment_size, segment_size)
-    image = keras.Input((None, None, 3), name="image", dtype="float32")
+    image = keras.Input((*segment_size, 3) if old else (None, None, 3), name="image", dtype="float32")
     hand_side = keras.Input((len(SIDES),), name="hand_side", dtype="float32")
 
     # --- where is the hand
-    small = _network_range("segment_pixels")(layers.ResizeImages(segment_size, name="segment_image")(image))
-    mask = layers.HandMask(segment_size, name="mask")(handsegnet(small))
-    component = layers.HandComponent(stride=component_stride, name="component")(mask)
-    centre, side_length = layers.ComponentBox(crop_size, crop_factor, name="box")([component, image])
+    small = image if old else layers.ResizeImages(segment_size, name="segment_image")(image)
+    logits = handsegnet(_network_range("segment_pixels")(small))
+    mask = layers.HandMask(segment_size, grid=grid, name="mask")(logits)
+    component = HandRegions(candidates, stride=component_stride, name="regions")(mask)
+    if old:
+        centre, side_length = legacy.LegacyWindow(crop_size, name="box")(component)
+    else:
+        centre, side_length = layers.ComponentBox(crop_size, crop_factor, name="box")([component, image])
 
     # --- its keypoints; pixels are shifted before the crop, so that outside becomes mid-grey as in the paper
-    pixels = _network_range("image_pixels")(image)
-    crop_pixels = layers.CropImages(crop_size, name="crop")([pixels, centre, side_length])
+    pixels = ForEachRegion(candidates, name="image_regions")(_network_range("image_pixels")(image))
+    cut, back = (
+        (legacy.LegacyCrop, legacy.LegacyCropToImage) if old else (layers.CropImages, layers.CropToImage)
+    )
+    crop_pixels = cut(crop_size, name="crop")([pixels, centre, side_length])
+    posenet = average_mirrored(posenet) if mirror else posenet
     score_maps, side_logits = _posenet_outputs(posenet(crop_pixels))
     if map_mode == "probability":
         score_maps = layers.SpatialSoftmax(name="probability_maps")(score_maps)
-    uv_crop, confidence = layers.DecodeScoreMaps(crop_size, map_mode, name="decode")(score_maps)
-    keypoints_uv = layers.CropToImage(crop_size, name="keypoints_uv")([uv_crop, centre, side_length])
+    uv_crop, confidence = layers.DecodeScoreMaps(crop_size, map_mode, grid, name="decode")(score_maps)
+
+    # --- which of the objects is the hand
+    region_mask = ForEachRegion(candidates, name="mask_regions")(mask)
+    scores = layers.HandScore(name="region_scores")([region_mask, component, confidence])
+
+    def best(values, label):
+        return BestRegion(candidates, name=label)([scores, values])
+
+    component, centre = best(component, "component"), best(centre, "box_centre")
+    side_length, crop_pixels = best(side_length, "box_side"), best(crop_pixels, "best_crop")
+    score_maps, uv_crop = best(score_maps, "score_maps"), best(uv_crop, "best_uv_crop")
+    confidence = best(confidence, "keypoint_scores")
+    side_logits = [best(logits, "side_logits") for logits in side_logits]
+    keypoints_uv = back(crop_size, name="keypoints_uv")([uv_crop, centre, side_length])
 
     # --- lifted to 3D
     side, side_one_hot = layers.ResolveSide(name="side")([hand_side, *side_logits])
@@ -103,7 +143,7 @@ def full_graph(
         "keypoints_uv": keypoints_uv,
         "keypoint_scores": confidence,
         "side": side,
-        "score": layers.HandScore(name="score")([mask, component, confidence]),
+        "score": best(scores, "score"),
         "keypoints_xyz": keypoints_xyz,
     }
     return keras.Model([image, hand_side], outputs, name=name)

@@ -75,7 +75,7 @@ class EnlargeLike(Float32Layer):
 
 @register
 class ResizeImages(Float32Layer):
-    """(B, h, w, C) -> (B, size, size, C) or (B, *size, C), antialiased."""
+    """(B, h, w, C) -> (B, size, size, C) or (B, *size, C), antialiased on the half-pixel grid."""
 
     OPTIONS = ("size",)
 
@@ -88,16 +88,21 @@ class ResizeImages(Float32Layer):
 
 @register
 class HandMask(Float32Layer):
-    """Logits (B, h, w, 2 or more), channel 0 background -> hand probability (B, *size)."""
+    """Logits (B, h, w, 2 or more), channel 0 background -> hand probability (B, *size).
 
-    OPTIONS = ("size",)
+    With grid "legacy" the logits are enlarged, on that grid; otherwise it is the probabilities.
+    """
 
-    def __init__(self, size, **kwargs):
-        super().__init__(size=size, **kwargs)
+    OPTIONS = ("size", "grid")
+
+    def __init__(self, size, grid="half_pixel", **kwargs):
+        super().__init__(size=size, grid=grid, **kwargs)
 
     def call(self, logits):
+        if self.grid == "legacy" and tuple(logits.shape[1:3]) != tuple(self.size):
+            logits = crops.legacy_resize(logits, tuple(self.size))
         probability = ops.max(ops.softmax(logits, axis=-1)[..., 1:], axis=-1, keepdims=True)
-        if tuple(logits.shape[1:3]) != tuple(self.size):
+        if self.grid != "legacy" and tuple(logits.shape[1:3]) != tuple(self.size):
             probability = crops.resize(probability, self.size)
         return ops.clip(probability[..., 0], 0.0, 1.0)
 
@@ -168,13 +173,13 @@ class SpatialSoftmax(Float32Layer):
 class DecodeScoreMaps(Float32Layer):
     """Score maps (B, h, w, 21) -> (uv_crop (B, 21, 2), confidence (B, 21)), see `scoremaps.decode`."""
 
-    OPTIONS = ("crop_size", "mode")
+    OPTIONS = ("crop_size", "mode", "grid")
 
-    def __init__(self, crop_size, mode="linear", **kwargs):
-        super().__init__(crop_size=crop_size, mode=mode, **kwargs)
+    def __init__(self, crop_size, mode="linear", grid="half_pixel", **kwargs):
+        super().__init__(crop_size=crop_size, mode=mode, grid=grid, **kwargs)
 
     def call(self, maps):
-        return scoremaps.decode(maps, self.crop_size, self.mode)
+        return scoremaps.decode(maps, self.crop_size, self.mode, grid=self.grid)
 
 
 @register

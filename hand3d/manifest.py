@@ -7,10 +7,13 @@ A folder of weights has a `manifest.json`:
         "graph": {...},     keyword arguments of `hand3d.graph.full_graph`
         "min_score": 0.5,   hands below are left out unless the caller says otherwise; may be missing
         "canvas": [320, 640],  sides in pixels of the squares that images are fitted into; may be missing
+        "frame": [240, 320],   instead of a canvas: height and width that images are stretched to
         "recipe": ..., "data": ..., "seed": ..., "scores": {...}, "licence": ...}}}
 
 KEY is one of `BUILDERS`, so a manifest can name networks but no other code.  `file` is relative to the folder
-and stays inside it; its format is that of `hand3d.weight_files`.
+and stays inside it; its format is that of `hand3d.weight_files`.  A network in several files has
+"shards": [{"file": ..., "sha256": ...}, ...] instead of the two.  "random": [LAYER, ...] makes an
+initialisation of it: these layers are in no file, and training has to start them.
 """
 
 import hashlib
@@ -31,7 +34,10 @@ BUILDERS = {
     "viewpoint": "hand3d.networks:viewpoint",
     "handsegnet_lite": "hand3d.networks.lite:handsegnet_lite",
     "posenet_lite": "hand3d.networks.lite:posenet_lite",
+    "lifting": "hand3d.networks:lifting",
 }
+LARGEST_CONFIG = 512  # of any number in a network's config: a manifest must not fill the memory
+LARGEST_WIDTH = 4
 
 
 class WeightsError(ValueError):
@@ -83,9 +89,10 @@ def names():
 
 
 def find(weights):
-    """The `WeightSet` for a shipped name, or for a folder whose manifest holds exactly one set.
+    """The `WeightSet` for a shipped name, a folder, or the name of a folder beside the shipped sets.
 
-    A shipped name wins over a folder of that name: write ./lite for the folder.
+    A folder's manifest has to hold exactly one set.  A shipped name wins over a folder of that name: write
+    ./lite for the folder.  The converters of `weights.convert` put what they make beside the shipped sets.
     """
     weights = os.fspath(weights)
     try:
@@ -94,14 +101,17 @@ def find(weights):
     except WeightsError:  # a folder of the caller's own works without the shipped ones
         if not os.path.isdir(weights):
             raise
-        shipped = {}
+        folder, shipped = "", {}
     if weights in shipped:
         return WeightSet(weights, folder, shipped[weights])
+    beside = os.path.join(folder, weights)
+    if folder and weights.isidentifier() and not os.path.isfile(os.path.join(weights, MANIFEST)):
+        weights = beside if os.path.isfile(os.path.join(beside, MANIFEST)) else weights
     if not os.path.isdir(weights):
         known = ", ".join(sorted(shipped)) or "none"
-        raise WeightsError(
-            f"weights {weights!r}: neither a shipped set ({known}) nor a folder"
-        )
+        converted = weights in ("cpm", "vgg")
+        remedy = f"; make it with: python -m weights.convert {weights} SOURCE" if converted else ""
+        raise WeightsError(f"weights {weights!r}: neither a shipped set ({known}) nor a folder{remedy}")
     sets = read_manifest(weights)["sets"]
     if len(sets) != 1:
         raise WeightsError(f"{os.path.join(weights, MANIFEST)}: has {len(sets)} sets, expected one")
@@ -109,39 +119,65 @@ def find(weights):
     return WeightSet(name, weights, entry)
 
 
-def load(weight_set):
-    """Dict role -> keras.Model with the weights of a `WeightSet`; all files are verified first.
-
-    Raises WeightsError for a file that is missing, outside the folder, damaged or made for another network.
-    """
+def network_entries(weight_set):
+    """Dict role -> the manifest's entry of each network.  WeightsError if there are none, or a bad one."""
     networks = weight_set.entry.get("networks")
     if not isinstance(networks, dict) or not networks:
         raise WeightsError(f"weights {weight_set.name!r}: the manifest lists no networks")
+    for role, entry in networks.items():
+        where = f"weights {weight_set.name!r}, network {role!r}: the manifest"
+        if not isinstance(entry, dict):
+            raise WeightsError(f"{where} has {entry!r}, expected an object")
+        wanted = {"builder": str, "config": dict}
+        wanted |= {} if "shards" in entry else {"file": str, "sha256": str}
+        missing = sorted(set(wanted) - set(entry))
+        if missing:
+            raise WeightsError(f"{where} lacks {missing}")
+        for key, kind in (wanted | {"shards": list, "random": list, "parameters": int}).items():
+            if not isinstance(entry.get(key, kind()), kind):
+                raise WeightsError(f"{where} has {entry[key]!r} as {key!r}, expected {kind.__name__}")
+        for shard in entry.get("shards", []):
+            if not isinstance(shard, dict) or {type(shard.get(key)) for key in ("file", "sha256")} != {str}:
+                raise WeightsError(f"{where} has the shard {shard!r}, expected an object of file and sha256")
+    return networks
+
+
+def load(weight_set):
+    """Dict role -> keras.Model with the weights of a `WeightSet`; all files are verified first.
+
+    Raises WeightsError for a file that is missing, outside the folder, damaged or made for another network,
+    and for a network that is only an initialisation.
+    """
+    networks = network_entries(weight_set)
+    for role, entry in networks.items():
+        if entry.get("random"):
+            raise WeightsError(
+                f"weights {weight_set.name!r}, network {role!r}: only an initialisation, without the layers "
+                f"{', '.join(map(str, entry['random']))}; train from it with --init"
+            )
     paths = {role: verify(weight_set, role) for role in networks}
     return {role: load_network(networks[role], paths[role]) for role in networks}
 
 
 def verify(weight_set, role):
-    """Path of a network's weight file after its sha256 has been compared with the manifest's."""
-    entry = weight_set.entry["networks"][role]
-    missing = {"builder", "config", "file", "sha256"} - set(entry if isinstance(entry, dict) else ())
-    if missing:
-        raise WeightsError(
-            f"weights {weight_set.name!r}, network {role!r}: the manifest lacks {sorted(missing)}"
-        )
+    """Paths of a network's weight files, a list, after their sha256 has been compared with the manifest's."""
+    entry = network_entries(weight_set)[role]
+    return [_verified(weight_set, shard) for shard in entry.get("shards", [entry])]
+
+
+def _verified(weight_set, shard):
     folder = os.path.realpath(weight_set.folder)
-    path = os.path.realpath(os.path.join(folder, str(entry["file"])))
+    path = os.path.realpath(os.path.join(folder, shard["file"]))
     if os.path.commonpath([folder, path]) != folder:
-        raise WeightsError(f"weights {weight_set.name!r}: file {entry['file']!r} lies outside {folder}")
+        raise WeightsError(f"weights {weight_set.name!r}: file {shard['file']!r} lies outside {folder}")
     try:
         found = file_sha256(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", error)
+        raise WeightsError(f"{path}: weight file cannot be read: {reason}; {_remedy(weight_set)}") from error
+    if found != shard["sha256"]:
         raise WeightsError(
-            f"{path}: weight file cannot be read: {error.strerror}; {_remedy(weight_set)}"
-        ) from error
-    if found != entry["sha256"]:
-        raise WeightsError(
-            f"{path}: damaged weight file: sha256 is {found}, expected {entry['sha256']}; "
+            f"{path}: damaged weight file: sha256 is {found}, expected {shard['sha256']}; "
             + _remedy(weight_set)
         )
     return path
@@ -149,10 +185,13 @@ def verify(weight_set, role):
 
 def build_network(builder, config):
     """The keras.Model of a registered builder, without trained weights."""
-    if builder not in BUILDERS:
-        raise WeightsError(
-            f"builder {builder!r} is unknown; expected one of {', '.join(sorted(BUILDERS))}"
-        )
+    if not isinstance(builder, str) or builder not in BUILDERS:
+        raise WeightsError(f"builder {builder!r} is unknown; expected one of {', '.join(sorted(BUILDERS))}")
+    limits = {"width": LARGEST_WIDTH}
+    for key, value in config.items():
+        largest = limits.get(key, LARGEST_CONFIG)
+        if isinstance(value, int | float) and not 0 <= value <= largest:
+            raise WeightsError(f"builder {builder!r}: {key} is {value}, expected a number up to {largest}")
     module, function = BUILDERS[builder].split(":")
     try:
         return getattr(import_module(module), function)(**config)
@@ -160,45 +199,63 @@ def build_network(builder, config):
         raise WeightsError(f"builder {builder!r} does not take the config {config}: {error}") from error
 
 
-def load_network(entry, path):
-    """Network of a manifest entry with the weights of the file `path`."""
+def load_network(entry, paths):
+    """Network of a manifest entry with the weights of its files, a path or a list of them.
+
+    Layers that the entry lists as "random" keep the values that the builder gave them.
+    """
     from hand3d.weight_files import read_weights  # here, so that finding a set needs no HDF5
 
     model = build_network(entry["builder"], entry["config"])
-    try:
-        read_weights(model, path)
-    except (OSError, ValueError) as error:
+    network = f"{entry['builder']} {entry['config']}"
+    where = paths if isinstance(paths, str) else ", ".join(paths)
+    parameters = model.count_params()
+    if entry.get("parameters", parameters) != parameters:
         raise WeightsError(
-            f"{path}: weights do not fit {entry['builder']} {entry['config']}: {error}"
-        ) from error
+            f"{where}: the manifest says {entry['parameters']} parameters, {network} has {parameters}"
+        )
+    try:
+        read_weights(model, paths, entry.get("random", ()))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{where}: weights do not fit {network}: {error}") from error
     return model
 
 
-def save_network(model, folder, file, builder, config):
+def save_network(model, folder, file, builder, config, *, precision="float16", random=()):
     """Write a network's weights and return its manifest entry, a dict.
 
     model: keras.Model as built by `builder` (a key of BUILDERS) with `config` (dict of plain values).
-    file: name relative to `folder`, ending in .h5; its folders are made.
+    file: name relative to `folder`, ending in .h5; its folders are made.  Large networks get several files.
+    precision: of kernels, "float16" or "float32".  random: names of the layers that are left out.
     """
-    from hand3d.weight_files import named_weights, write_weights
+    from hand3d import weight_files
 
     if not file.endswith(".h5"):
         raise ValueError(f"file is {file!r}; it must end in .h5")
+    fresh = build_network(builder, config)
     made, given = (
-        {name: tuple(weight.shape) for name, weight in named_weights(network).items()}
-        for network in (build_network(builder, config), model)
+        {name: tuple(weight.shape) for name, weight in weight_files.named_weights(network).items()}
+        for network in (fresh, model)
     )
     if made != given:
         raise ValueError(f"model {model.name!r} is not what builder {builder!r} makes with config {config}")
+    arrays = weight_files.stored_values(model, precision, random)
+    if not random:  # what comes out is checked by `weights.verify`
+        for name, weight in weight_files.named_weights(fresh).items():
+            weight.assign(arrays[name].astype("float32"))
+        arrays |= weight_files.make_example(fresh)
     path = os.path.join(folder, file)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    write_weights(model, path)
+    shards = [
+        {"file": os.path.relpath(shard, folder).replace(os.sep, "/"), "sha256": file_sha256(shard)}
+        for shard in weight_files.write_shards(arrays, path)
+    ]
     return {
         "builder": builder,
         "config": config,
-        "file": file.replace(os.sep, "/"),
-        "sha256": file_sha256(path),
+        **(shards[0] if len(shards) == 1 else {"shards": shards}),
         "parameters": int(model.count_params()),
+        **({"random": list(random)} if random else {}),
     }
 
 

@@ -2,7 +2,8 @@
 
 The one pixel rule: (u, v) = (column, row), pixel centres at integers.  A map of `size` cells over a crop
 of `crop_size` pixels has the stride s = crop_size / size; cell j is centred at pixel s * j + (s - 1) / 2.
-`encode` and `decode` both follow it, so decode(encode(uv)) comes back within half a pixel.
+`encode` and `decode` both follow it, so decode(encode(uv)) comes back within half a pixel.  On the "legacy"
+grid, which the published weights were trained on, cell j is centred at pixel s * j (PAPER.md, fact T3).
 
 Maps are (B, size, size, 21) float32.  Two kinds: *linear* maps hold the paper's Gaussians of peak 1;
 *probability* maps sum to 1 over the positions of each keypoint.
@@ -11,9 +12,12 @@ Maps are (B, size, size, 21) float32.  Two kinds: *linear* maps hold the paper's
 import keras
 from keras import ops
 
+from hand3d.crops import legacy_resize
+
 PAPER_SIGMA = 25.0  # crop pixels, in the paper's crop of
 PAPER_CROP = 256  # pixels
 WINDOW = 5  # cells that decode looks at around the highest one
+GRIDS = ("half_pixel", "legacy")
 FAR = 1e6  # pixels; stands in for coordinates that are not finite
 
 
@@ -74,7 +78,7 @@ def spatial_softmax(logits):
     return ops.reshape(flat, (-1, height, width, channels))
 
 
-def decode(maps, crop_size, mode="linear", refine="fit"):
+def decode(maps, crop_size, mode="linear", refine="fit", grid="half_pixel"):
     """Sub-pixel keypoints from score maps.
 
     Around the highest cell a window of 5x5 cells is cut (moved inwards at the border) and summed to a row
@@ -87,6 +91,8 @@ def decode(maps, crop_size, mode="linear", refine="fit"):
         mode: "linear" (confidence = the highest value, clipped to 0..1) or "probability" (confidence =
             the probability inside the window).
         refine: "fit" or "centroid".
+        grid: "half_pixel", or "legacy" for the released code's way: the maps are enlarged to the crop on
+            TensorFlow 1's grid, and the (first) highest pixel is the keypoint, without any refinement.
 
     Returns:
         uv_crop: (B, 21, 2) float32 crop pixels.
@@ -96,6 +102,9 @@ def decode(maps, crop_size, mode="linear", refine="fit"):
         raise ValueError(f'mode: "linear" or "probability" expected, got {mode!r}')
     if refine not in ("fit", "centroid"):
         raise ValueError(f'refine: "fit" or "centroid" expected, got {refine!r}')
+    if grid not in GRIDS:
+        raise ValueError(f"grid: one of {GRIDS} expected, got {grid!r}")
+    enlarged = legacy_resize(maps, crop_size) if grid == "legacy" else None
     maps = ops.transpose(ops.cast(maps, "float32"), (0, 3, 1, 2))  # (B, 21, rows, columns)
     _, keypoints, height, width = ops.shape(maps)
     best = ops.argmax(ops.reshape(maps, (-1, keypoints, height * width)), axis=-1)
@@ -116,7 +125,16 @@ def decode(maps, crop_size, mode="linear", refine="fit"):
         confidence = ops.sum(window, axis=(-1, -2))
     else:
         confidence = ops.max(window, axis=(-1, -2))
+    if enlarged is not None:
+        uv_crop = _highest_pixel(enlarged)
     return uv_crop, ops.clip(confidence, 0.0, 1.0)
+
+
+def _highest_pixel(maps):
+    """(B, H, W, 21) -> (B, 21, 2) float32, whole pixels (u, v)."""
+    _, height, width, keypoints = ops.shape(maps)
+    best = ops.argmax(ops.reshape(maps, (-1, height * width, keypoints)), axis=1)
+    return ops.cast(ops.stack([best % width, best // width], axis=-1), "float32")
 
 
 def _squared_distances(uv_crop, size, crop_size):

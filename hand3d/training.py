@@ -105,6 +105,8 @@ class PoseNetTraining(_Training):
         uv_crop, weight = self.augment.move_keypoints(
             batch["uv"], batch["visible"], drawn, self.occluded_weight
         )
+        if "present" in batch:  # an absent keypoint is not a hidden one: it counts for nothing
+            weight = weight * ops.cast(batch["present"], weight.dtype)
         score_maps, side = score_maps_and_side(self.network(image, training=training))
         side_true = ops.where(drawn["mirror"], 1 - batch["side"], batch["side"])
         return {

@@ -42,15 +42,15 @@ NEAREST = 0.05  # metres from the camera
 
 def draw_chunk(split, seed, start, stop):
     """Hands of the people `start` to `stop` - 1: dict of xyz, side, action and character as in the module."""
-    from pipelines.render.actions import sample_action
+    from pipelines.render.actions import sample_actions
     from pipelines.render.camera import sample_camera
-    from pipelines.render.posing import played, pose_keypoints
+    from pipelines.render.posing import pose_keypoints
 
     people = []
     for number in range(start, stop):
         rng = np.random.default_rng([seed, SPLITS.index(split), number, 3127])
         character = _character(character_seed(split, seed, number))
-        actions = played(sample_action(rng, split), sample_action(rng, split))
+        actions = sample_actions(rng, split)
         people.append((character, *actions, rng))
     hands = {"xyz": [], "side": [], "action": [], "character": []}
     for (character, *actions, rng), keypoints in zip(people, pose_keypoints(people), strict=True):

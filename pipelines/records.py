@@ -3,41 +3,53 @@
     DIR/info.json                          what the folder holds (`read_info`)
     DIR/<split>-00000-of-00010.tfrecord    one tf.train.Example per sample
 
-Schema version 1.  Both hands of a sample are kept: two hands of `hand3d.skeleton.NUM_KEYPOINTS`
-keypoints, the left one first, N = 42 in all.  Pixels follow the project's rule: (u, v) = (column, row),
-pixel centres at integers.
+Schema version 2; version 1 lacks the features below the line and reads as if they had the values in brackets.
+Both hands of a sample are kept: two hands of `hand3d.skeleton.NUM_KEYPOINTS` keypoints, the left one first,
+N = 42 in all.  Pixels follow the project's rule: (u, v) = (column, row), pixel centres at integers.
 
 | feature | type  | values | meaning                                                                      |
 |---------|-------|--------|------------------------------------------------------------------------------|
 | id      | bytes | 1      | name of the sample, unique in its split                                      |
-| image   | bytes | 1      | (H, W, 3) RGB, JPEG (quality 95, 4:4:4) or PNG                               |
-| mask    | bytes | 1      | (H, W) ids of RHD, PNG: 0 background, 1 person, 2-17 left, 18-33 right hand  |
+| image   | bytes | 1      | (H, W, 3) RGB, JPEG (quality 95, 4:4:4, or the source's own) or PNG          |
+| mask    | bytes | 1 or "" | (H, W) ids of RHD, PNG: 0 background, 1 person, 2-17 left, 18-33 right hand |
 | depth   | bytes | 1 or "" | (H, W) 16-bit PNG, in 0.1 mm, 0 where there is no surface; empty if absent  |
 | height  | int64 | 1      | H                                                                            |
 | width   | int64 | 1      | W                                                                            |
 | uv      | float | N x 2  | keypoints in pixels of the image                                             |
 | xyz     | float | N x 3  | keypoints in metres, camera axes (x right, y down, z away)                   |
 | visible | int64 | N      | 1: in the image and not hidden by anything but its own flesh                 |
-| present | int64 | N      | 1: this label exists                                                         |
-| K       | float | 3 x 3  | camera matrix, row by row                                                    |
+| present | int64 | N      | 1: uv exists                                                                 |
+| K       | float | 3 x 3  | camera matrix, row by row; all 0 if it is not known                          |
 | meta    | bytes | 1      | JSON object: character, actions, background, seed, ...                       |
+|---------|-------|--------|------------------------------------------------------------------------------|
+| present_xyz | int64 | N  | 1: xyz exists [present]                                                      |
+| root    | int64 | 1      | what keypoint 0 is, index into `ROOTS` [wrist]                               |
+| mask_kind | int64 | 1    | what the mask tells apart, index into `MASK_KINDS` [full]                    |
+| box     | float | 2 x 4  | left, top, right, bottom of each hand, pixels; all 0 if not given [0]        |
+| source  | int64 | 1      | data set, index into `SOURCES` [render]                                      |
 """
 
-import io
 import json
 import os
 
 import numpy as np
 
 from hand3d.files import write_atomic
-from hand3d.skeleton import KEYPOINT_NAMES, NUM_KEYPOINTS, SIDES
+from hand3d.skeleton import KEYPOINT_NAMES, SIDES
+from pipelines.pictures import encode_jpeg, encode_png
+from pipelines.rules import HAND_IDS  # noqa: F401 (others take it from here)
+from pipelines.schema import (
+    DEPTH_UNIT,
+    INFO,
+    LABELS,
+    MASK_KINDS,
+    READABLE,
+    ROOTS,
+    SCHEMA_VERSION,
+    SOURCES,
+    check_sample,
+)
 from pipelines.tfrecord_io import encode_example, read_tfrecord, write_tfrecord
-
-SCHEMA_VERSION = 1
-INFO = "info.json"
-LABELS = len(SIDES) * NUM_KEYPOINTS  # keypoints of both hands
-HAND_IDS = ((2, 17), (18, 33))  # first and last mask id of the left and the right hand
-DEPTH_UNIT = 1e-4  # metres per grey level
 
 
 def shard_name(split, number, shards):
@@ -48,77 +60,40 @@ def shard_name(split, number, shards):
 # ---------------------------------------------------------------- writing (no TensorFlow)
 
 
-def encode_png(array):
-    """(H, W) uint8 or uint16, or (H, W, 3) uint8 -> PNG, bytes, quickly and losslessly."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(array)).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def encode_jpeg(array, quality=95):
-    """(H, W, 3) uint8 -> JPEG without chroma subsampling, bytes."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(array)).save(buffer, "JPEG", quality=quality, subsampling=0)
-    return buffer.getvalue()
-
-
-def check_sample(sample, name):
-    """ValueError unless the arrays of `sample` have the shapes of the schema and finite labels."""
-    height, width = np.shape(sample["image"])[:2]
-    shapes = {
-        "image": (height, width, 3),
-        "mask": (height, width),
-        "uv": (LABELS, 2),
-        "xyz": (LABELS, 3),
-        "visible": (LABELS,),
-        "present": (LABELS,),
-        "K": (3, 3),
-    }
-    if sample.get("depth") is not None:
-        shapes["depth"] = (height, width)
-    for key, shape in shapes.items():
-        if key not in sample:
-            raise ValueError(f"sample {name}: {key!r} is missing")
-        if np.shape(sample[key]) != shape:
-            raise ValueError(f"sample {name}: {key} has shape {np.shape(sample[key])}, expected {shape}")
-    for key in ("image", "mask"):
-        if np.asarray(sample[key]).dtype != np.uint8:
-            raise ValueError(f"sample {name}: {key} is {np.asarray(sample[key]).dtype}, expected uint8")
-    present = np.asarray(sample["present"], bool)
-    for key in ("uv", "xyz", "K"):
-        values = np.asarray(sample[key])
-        if not np.isfinite(values if key == "K" else values[present]).all():
-            raise ValueError(f"sample {name}: {key} holds a value that is not finite")
-
-
 def sample_to_example(sample, name, image_format="jpeg"):
-    """One sample (dict of arrays, see the module) -> serialised tf.train.Example, bytes."""
+    """One sample (dict of arrays, see `write_shard`) -> serialised tf.train.Example, bytes."""
     check_sample(sample, name)
     if image_format not in ("jpeg", "png"):
         raise ValueError(f"image_format is {image_format!r}, expected 'jpeg' or 'png'")
     present = np.asarray(sample["present"], bool)
-    depth = sample.get("depth")
+    present_xyz = np.asarray(sample.get("present_xyz", present), bool)
+    depth, mask = sample.get("depth"), sample.get("mask")
+    mask_kind = sample.get("mask_kind", "none" if mask is None else "full")
+    encode = encode_jpeg if image_format == "jpeg" else encode_png
     if depth is not None:
-        levels = np.nan_to_num(np.asarray(depth, np.float32) / DEPTH_UNIT, nan=0.0, posinf=0.0)
-        depth = encode_png(np.clip(np.rint(levels), 0, 65535).astype(np.uint16))
+        levels = np.asarray(depth, np.float32) / DEPTH_UNIT
+        np.nan_to_num(levels, copy=False, nan=0.0, posinf=0.0)  # in place: this is a good part of the work
+        np.clip(np.rint(levels, out=levels), 0, 65535, out=levels)
+        depth = encode_png(levels.astype(np.uint16))
     return encode_example(
         {
             "id": str(sample.get("id", name)).encode(),
-            "image": (encode_jpeg if image_format == "jpeg" else encode_png)(sample["image"]),
-            "mask": encode_png(sample["mask"]),
+            "image": sample.get("image_file") or encode(sample["image"]),
+            "mask": sample.get("mask_file") or (b"" if mask is None else encode_png(mask)),
             "depth": depth or b"",
             "height": [sample["image"].shape[0]],
             "width": [sample["image"].shape[1]],
             "uv": np.where(present[:, None], sample["uv"], 0).astype(np.float32),
-            "xyz": np.where(present[:, None], sample["xyz"], 0).astype(np.float32),
+            "xyz": np.where(present_xyz[:, None], sample["xyz"], 0).astype(np.float32),
             "visible": np.asarray(sample["visible"], bool) & present,
             "present": present,
             "K": np.asarray(sample["K"], np.float32),
             "meta": json.dumps(sample.get("meta", {}), default=_plain).encode(),
+            "present_xyz": present_xyz,
+            "root": [ROOTS.index(sample.get("root", ROOTS[0]))],
+            "mask_kind": [MASK_KINDS.index(mask_kind)],
+            "box": np.asarray(sample.get("box", np.zeros((len(SIDES), 4))), np.float32),
+            "source": [SOURCES.index(sample.get("source", SOURCES[0]))],
         }
     )
 
@@ -130,9 +105,10 @@ def _plain(value):
 def write_shard(path, samples, *, image_format="jpeg"):
     """Writes the iterable `samples` to the TFRecord file `path`, atomically; returns their number.
 
-    A sample is a dict of arrays as in the module's table (`image`, `mask`, `uv`, `xyz`, `visible`,
-    `present`, `K`, optionally `depth` (H, W) float32 metres, `id` and `meta`).  A sample without an `id`
-    is named after the file and its number.
+    A sample is a dict of arrays as in the module's table: `image`, `uv`, `xyz`, `visible`, `present`, `K`,
+    optionally `mask`, `depth` (H, W) float32 metres, `present_xyz`, `box`, the words `root`, `mask_kind` and
+    `source`, `id` and `meta`; `image_file` and `mask_file` are files to take as they are, bytes.  A sample
+    without an `id` is named after the shard and its number.
     """
     stem = os.path.basename(os.fspath(path)).removesuffix(".tfrecord")
     return write_tfrecord(
@@ -144,12 +120,13 @@ def write_shard(path, samples, *, image_format="jpeg"):
     )
 
 
-def write_info(directory, split, shards, *, licence, generator):
+def write_info(directory, split, shards, *, licence, generator, further=None):
     """Enters a split into DIR/info.json, atomically; other splits stay as they are.
 
     shards: {file name: number of samples} of the shards written so far, so that it may be called after
       each shard: a reader sees the finished ones.
     licence: str, of the images.  generator: JSON-able dict, what made them (program, seed, options).
+    further: dict of more entries for the split; `complete` False keeps readers from using it.
     Call it from one process only.
     """
     path = os.path.join(directory, INFO)
@@ -170,6 +147,7 @@ def write_info(directory, split, shards, *, licence, generator):
         "samples": sum(shards.values()),
         "shards": dict(sorted(shards.items())),
         "generator": generator,
+        **(further or {}),
     }
     write_atomic(path, (json.dumps(info, indent=1, default=_plain) + "\n").encode())
 
@@ -184,14 +162,23 @@ def read_info(directory):
         with open(path) as file:
             info = json.load(file)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist; make it with python -m pipelines.render") from None
+        raise FileNotFoundError(
+            f"{path} does not exist; python -m pipelines.render or pipelines.convert makes such a folder"
+        ) from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not JSON ({error}); write the records again") from None
-    if info.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path}: schema_version {info.get('schema_version')}, this code reads {SCHEMA_VERSION}"
-        )
+    version = info.get("schema_version") if isinstance(info, dict) else None
+    if version not in READABLE:
+        raise ValueError(f"{path}: schema_version {version}, this code reads {', '.join(map(str, READABLE))}")
     return info
+
+
+def mixed(directory):
+    """[(folder, weight)] of a folder of `pipelines.mix`; an empty list for any other."""
+    parts = read_info(directory).get("mix", [])
+    return [
+        (os.path.normpath(os.path.join(directory, part["folder"])), float(part["weight"])) for part in parts
+    ]
 
 
 def shard_paths(directory, split):
@@ -199,6 +186,8 @@ def shard_paths(directory, split):
     info = read_info(directory)
     if split not in info["splits"]:
         raise ValueError(f"{directory} has no split {split!r}, only {sorted(info['splits'])}")
+    if info["splits"][split].get("complete") is False:
+        raise ValueError(f"{directory}: the split {split!r} is incomplete; run what made it again")
     return [os.path.join(directory, name) for name in info["splits"][split]["shards"]]
 
 
@@ -218,8 +207,10 @@ def parse_example(serialised):
     """Serialised tf.train.Example -> dict of tensors as in the table, pictures still encoded."""
     import tensorflow as tf
 
-    def feature(dtype, *shape):
-        return tf.io.FixedLenFeature(shape, dtype)
+    def feature(dtype, *shape, default=None):
+        if default is not None:
+            default = np.full(shape, default, dtype.as_numpy_dtype)
+        return tf.io.FixedLenFeature(shape, dtype, default)
 
     parsed = tf.io.parse_single_example(
         serialised,
@@ -230,17 +221,31 @@ def parse_example(serialised):
             "uv": feature(tf.float32, LABELS, 2),
             "xyz": feature(tf.float32, LABELS, 3),
             "K": feature(tf.float32, 3, 3),
+            "present_xyz": feature(tf.int64, LABELS, default=-1),
+            "root": feature(tf.int64, default=0),
+            "mask_kind": feature(tf.int64, default=MASK_KINDS.index("full")),
+            "box": feature(tf.float32, len(SIDES), 4, default=0),
+            "source": feature(tf.int64, default=0),
         },
     )
-    return parsed | {key: tf.cast(parsed[key], tf.bool) for key in ("visible", "present")}
+    known = parsed["present_xyz"]
+    parsed["present_xyz"] = tf.where(known < 0, parsed["present"], known)
+    return parsed | {key: tf.cast(parsed[key], tf.bool) for key in ("visible", "present", "present_xyz")}
 
 
 def decode_pictures(parsed):
-    """A parsed sample with image (H, W, 3) and mask (H, W, 1) decoded to uint8, without depth."""
+    """A parsed sample with image (H, W, 3) and mask (H, W, 1) decoded to uint8, without depth.
+
+    The mask is all 0 where there is none.
+    """
     import tensorflow as tf
 
     image = tf.io.decode_image(parsed["image"], channels=3, expand_animations=False)
-    mask = tf.io.decode_png(parsed["mask"], channels=1)
+    mask = tf.cond(
+        tf.equal(parsed["mask_kind"], MASK_KINDS.index("none")),
+        lambda: tf.zeros((parsed["height"], parsed["width"], 1), tf.uint8),
+        lambda: tf.io.decode_png(parsed["mask"], channels=1),
+    )
     rest = {key: value for key, value in parsed.items() if key != "depth"}
     return rest | {"image": tf.ensure_shape(image, (None, None, 3)), "mask": mask}
 

@@ -10,6 +10,7 @@ megabytes.  A TFRecord file is a sequence of frames
 `google-crc32c` computes the checksum with the CPU's own instruction.
 """
 
+import itertools
 import os
 import struct
 import tempfile
@@ -118,14 +119,14 @@ def write_tfrecord(path, payloads):
 
 
 def read_tfrecord(path):
-    """Yields the payloads of a TFRecord file; ValueError naming file and byte where it is damaged."""
+    """Yields the payloads of a TFRecord file; ValueError naming file, record and byte where it is damaged."""
     with open(path, "rb") as file:
-        while True:
+        for number in itertools.count():
             start = file.tell()
             header = file.read(LENGTH.size + CHECKSUM.size)
             if not header:
                 return
-            problem = f"{path}: %s at byte {start}; write the shard again"
+            problem = f"{path}: %s: record {number} (from 0), at byte {start}; write the shard again"
             if len(header) < LENGTH.size + CHECKSUM.size:
                 raise ValueError(problem % "truncated record")
             length = header[: LENGTH.size]

@@ -10,7 +10,7 @@ import pytest
 
 from hand3d.skeleton import HAND_SLICES, NUM_KEYPOINTS, SIDES
 from pipelines import records
-from pipelines.render import gl
+from pipelines.render import context
 from pipelines.render.scene import CHARACTERS, Renderer, render_sample
 
 pytest.importorskip("moderngl", reason="moderngl is not installed")
@@ -22,7 +22,7 @@ SIZE = 160
 def renderer():
     try:
         return Renderer(SIZE)
-    except gl.GraphicsUnavailable as error:
+    except context.GraphicsUnavailable as error:
         pytest.skip(str(error))
 
 
@@ -55,8 +55,9 @@ def test_a_rendered_point_lands_on_its_pixel(renderer):
         spread = 0.5 / 200 * np.array([[-0.7, -0.4, 0], [0.7, -0.4, 0], [0, 0.8, 0]]) * 0.9
         vertices = centre + spread
         zeros = np.zeros((3, 4))
-        attributes = vertices, zeros[:, :3], zeros[:, :2], zeros[:, :3], zeros
-        raster.upload(*attributes, np.arange(3)[None], np.array([33], np.uint8), np.zeros(1, np.uint8))
+        attributes = vertices, zeros[:, :2], zeros[:, :3], zeros
+        faces = np.array([[0, 2, 1]])  # towards the camera
+        raster.upload(*attributes, faces, np.array([33], np.uint8), np.zeros(1, np.uint8))
         mask, depth = raster.draw_labels(matrix)
         assert np.argwhere(mask).tolist() == [[v, u]]
         assert mask[v, u] == 33 and depth[v, u] == pytest.approx(0.5, abs=1e-4)
@@ -170,24 +171,24 @@ def test_command_reports_bad_input(tmp_path, renderer, capsys, monkeypatch):
     ):
         assert command.main([*arguments, "--count", "1"]) == 1
         assert words in capsys.readouterr().err
-    for bad in ("--count 0", "--size 8", "--seed -1", "--workers 0", "--split test"):
+    for bad in ("--count 0", "--size 8", "--size 100", "--seed -1", "--workers 0", "--split test"):
         with pytest.raises(SystemExit):
             command.parse(["--out", "x", "--count", "1", *bad.split()])
         assert bad.split()[0] in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file"]
 
-    def unavailable():
-        raise gl.GraphicsUnavailable("install libegl1")
+    def unavailable(number):
+        raise RuntimeError("libEGL.so not found")
 
-    monkeypatch.setattr(gl, "create_context", unavailable)
+    monkeypatch.setattr(context, "_standalone", unavailable)
     assert command.main(["--out", f"{tmp_path}/new", "--count", "1"]) == 1
-    assert "install libegl1" in capsys.readouterr().err
+    assert "install the packages libegl1 and libgl1-mesa-dri" in capsys.readouterr().err
 
 
 def test_refuses_to_share_a_process_with_tensorflow(renderer, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", sys)
     if "llvmpipe" in renderer.rasteriser.ctx.info["GL_RENDERER"]:
-        with pytest.raises(gl.GraphicsUnavailable, match="process of its own"):
-            gl.create_context()
+        with pytest.raises(context.GraphicsUnavailable, match="process of its own"):
+            context.create_context()
     else:
-        gl.create_context().release()
+        context.create_context().release()

@@ -17,11 +17,33 @@ if keras.config.backend() != "tensorflow":
 from experiments import benchmark, evaluate  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def truth():
+def toy_batch():
+    """Two toy samples as `records.decode_pictures` gives them."""
     samples = [toy_sample(seed) for seed in (1000, 1001)]
     batch = {key: np.stack([s[key] for s in samples]) for key in ("mask", "uv", "xyz", "visible", "present")}
-    return evaluate.Truth(batch | {"mask": batch["mask"][..., None]})
+    batch |= {"mask": batch["mask"][..., None], "present_xyz": batch["present"]}
+    return batch | {"root": np.zeros(2, int), "mask_kind": np.full(2, 2)}
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return evaluate.Truth(toy_batch())
+
+
+def test_truth_of_samples_without_mask_or_with_another_root(truth):
+    batch = toy_batch()
+    batch["mask"], batch["mask_kind"] = np.zeros_like(batch["mask"]), np.array([0, 2])
+    batch["root"] = np.array([1, 0])
+    batch["present"] = batch["present"].copy()
+    batch["present"][1, 1] = batch["visible"][1, 1] = False
+    batch["present_xyz"] = batch["present"]
+    other = evaluate.Truth(batch)
+    np.testing.assert_allclose(other.uv[0, 0, 0], batch["uv"][0, 0])  # the palm is the palm
+    np.testing.assert_allclose(other.uv[1], truth.uv[1])
+    assert other.has_mask.tolist() == [False, True] and other.in_3d.tolist() == [[True, True], [False, True]]
+    seen = batch["uv"][0, HAND_SLICES["left"]].clip(0, 127)
+    np.testing.assert_allclose(other.box[0, 0], np.ptp(seen, axis=0).max(), atol=1)
+    assert other.counts[0].any() and not other.counts[1].any()
 
 
 def test_truth_is_that_of_the_sample(truth):

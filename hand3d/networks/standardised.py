@@ -99,21 +99,22 @@ def fold(trained, plain):
     return plain
 
 
-def unfold(plain, trained):
+def unfold(plain, trained, skip=()):
     """The inverse of `fold`: go on training from plain weights.
 
     Args:
         plain: keras.Model with Conv2D, as shipped.
         trained: keras.Model with StandardisedConv2D; may have layers beyond those of `plain`, such as
             further stages, which keep their values.
+        skip: names of layers of `plain` that are left as they are in `trained`.
 
-    Returns: names of the layers of `trained` that `plain` does not have.
+    Returns: names of the layers of `trained` that got nothing.
 
     Raises:
         ValueError: a layer of `plain` is missing in `trained` or has another shape.
     """
     targets = {layer.name: layer for layer in trained.layers if layer.weights}
-    sources = {layer.name: layer for layer in plain.layers if layer.weights}
+    sources = {layer.name: layer for layer in plain.layers if layer.weights and layer.name not in skip}
     if set(sources) - set(targets):
         raise ValueError(f"layers without a counterpart: {sorted(set(sources) - set(targets))}")
     for name, source in sources.items():

@@ -38,6 +38,7 @@ THUMB_STATES = {
     "over": (30, 18, 18, 34, 0, 36),
     "oppose": (26, 16, 26, 18, 0, 22),
     "round": (8, 18, 16, 12, 0, 22),
+    "ahead": (2, 29, 12, 8, 0, 14),
     "key": (24, -14, 6, 22, 0, 20),
     "wrap": (22, 30, 20, 22, 0, 24),
     "palm": (40, 4, 22, 34, 0, 30),
@@ -121,14 +122,14 @@ POSES = {
     "claw": _pose("round claw claw claw claw", 8),
     "hook": _pose("side hook hook hook hook", 1),
     "hook_index": _pose("over hook fold fold fold", 1, "on_middle"),
-    "cylinder": _pose("round round round round round", 2),
-    "cylinder_wide": _pose("round wide wide wide wide", 4),
+    "cylinder": _pose("ahead round round round round", 2),
+    "cylinder_wide": _pose("ahead wide wide wide wide", 4),
     "sphere": _pose("round wide wide wide wide", 13),
     "disc": _pose("round claw claw claw claw", 14),
     "power": _pose("wrap grip grip grip grip", 0, "on_index"),
     "bunch": _pose("oppose beak beak beak beak", -1, "middle index"),
     "duck": _pose("oppose bent bent bent bent", 0, "middle"),
-    "roof": _pose("side bent bent bent bent", 0),
+    "roof": _pose("ahead bent bent bent bent", 0),
     "curl_1": _pose("loose up up up half", 4),
     "curl_2": _pose("loose up up half grip", 4),
     "curl_3": _pose("loose up half grip fold", 3),
@@ -137,7 +138,7 @@ POSES = {
     "letter_e": _pose("palm hook hook hook hook", 0),
     "letter_t": _pose("key fold fold fold fold", 2, "key"),
     "letter_k": _pose("side up lean fold fold", 10),
-    "letter_c": _pose("round round round round round", 1),
+    "letter_c": _pose("ahead round round round round", 1),
     "letter_d": _pose("oppose up pinch pinch half", 2, "middle"),
     "letter_w": _pose("oppose up up up pinch", 10, "little"),
     "snap": _pose("oppose lean pinch fold fold", 2, "middle"),
@@ -206,6 +207,20 @@ def sample_action(rng, split):
     if names is None:
         raise ValueError(f'split must be "training" or "evaluation", got {split!r}')
     return names[rng.integers(len(names))]
+
+
+def sample_actions(rng, split):
+    """What the left and the right hand play: every action of the split has the same share of all hands.
+
+    An action of PAIRS takes both hands.
+    """
+    left = sample_action(rng, split)
+    if left in PAIRS:
+        return left, left
+    right = sample_action(rng, split)
+    while right in PAIRS:
+        right = sample_action(rng, split)
+    return left, right
 
 
 def pose_angles(name):

@@ -52,6 +52,11 @@ def find_pictures(folder, split):
 
 @functools.lru_cache(maxsize=48)
 def _open(path):
+    return open_picture(path)
+
+
+def open_picture(path):
+    """A background picture, reduced to LARGEST pixels; ValueError naming the file if it is damaged."""
     try:
         with Image.open(path) as image:
             image.draft("RGB", (LARGEST, LARGEST))

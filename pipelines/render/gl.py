@@ -1,15 +1,18 @@
 """Rasteriser: a labelled picture of one posed person, drawn off screen (OpenGL, EGL, Mesa llvmpipe)."""
 
-import sys
-
 import numpy as np
 
 from pipelines.render import material_shaders, shaders
 from pipelines.render.camera import FAR, NEAR, projection_matrix, shadow_matrix
+from pipelines.render.context import create_context
+from pipelines.render.mesh import seen_faces
 
 SHADOW_SIZE = 512
-ATTRIBUTES = ("a_position", "a_normal", "a_uv", "a_rest", "a_skin")
-FORMAT = "3f 3f 2f 3f 4f"
+ATTRIBUTES = {  # what stands in each vertex buffer
+    "positions": {"a_position": 3},
+    "normals": {"a_normal": 3},
+    "surfaces": {"a_uv": 2, "a_rest": 3, "a_skin": 4},
+}
 PROGRAMS = {
     "skin": material_shaders.SKIN_FRAGMENT,
     "cloth": material_shaders.CLOTH_FRAGMENT,
@@ -23,57 +26,15 @@ GROUP_OF_MATERIAL = [1.0] + [
 ]
 
 
-class GraphicsUnavailable(RuntimeError):
-    """No off-screen OpenGL context could be made."""
-
-
-def create_context():
-    """A standalone EGL context.  Raises `GraphicsUnavailable`, naming what to install.
-
-    Mesa's software renderer and TensorFlow bring two versions of LLVM, which crash in one process.
-    """
-    try:
-        import moderngl
-    except ImportError as error:
-        raise GraphicsUnavailable("the renderer needs moderngl: pip install moderngl") from error
-    try:
-        context = moderngl.create_standalone_context(backend="egl", require=330)
-    except Exception as error:
-        raise GraphicsUnavailable(
-            f"no off-screen OpenGL 3.3 context through EGL ({error}); on Debian and Ubuntu install "
-            "the packages libegl1 and libgl1-mesa-dri"
-        ) from error
-    if "tensorflow" in sys.modules and "llvmpipe" in context.info["GL_RENDERER"]:
-        context.release()
-        raise GraphicsUnavailable(
-            "Mesa's software renderer crashes beside TensorFlow: render in a process of its own, "
-            "such as python -m pipelines.render"
-        )
-    return context
-
-
-def vertex_normals(vertices, faces, weld):
-    """Area-weighted normals, (R, 3) float32; weld (R,) maps vertices split at texture seams to one group."""
-    corner = vertices[faces]
-    (ax, ay, az), (bx, by, bz) = (corner[:, 1] - corner[:, 0]).T, (corner[:, 2] - corner[:, 0]).T
-    normal = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], 1)
-    index = weld[faces].ravel()
-    count = len(vertices)
-    total = np.stack(
-        [np.bincount(index, np.repeat(normal[:, k], 3), minlength=count) for k in range(3)], axis=1
-    )[weld]
-    return (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20)).astype(np.float32)
-
-
 class Rasteriser:
     """Draws meshes in camera axes.  Make one per process: it holds the OpenGL context and its buffers.
 
     The surface of each pixel is drawn first, then shaded once: many triangles are smaller than a pixel.
     """
 
-    def __init__(self, size=320):
+    def __init__(self, size=320, device="auto"):
         self.size = size
-        self.ctx = ctx = create_context()
+        self.ctx = ctx = create_context(device)
         self.programs = {
             (name, lights): ctx.program(
                 vertex_shader=shaders.SCREEN_VERTEX,
@@ -105,11 +66,13 @@ class Rasteriser:
             made.filter = (ctx.NEAREST, ctx.NEAREST)
             return made
 
-        self.labels = ctx.framebuffer(texture(2, "f4"), ctx.depth_renderbuffer(shape))
+        depth = ctx.depth_renderbuffer(shape)
+        self.labels = ctx.framebuffer(texture(2, "f4"), depth)
         self.surface = dict(
             u_rest=texture(4, "f4"), u_uv=texture(4, "f4"), u_normal=texture(4, "f2"), u_tint=texture(4, "f2")
         )
-        self.surface_frame = ctx.framebuffer(list(self.surface.values()), ctx.depth_renderbuffer(shape))
+        self.surface_frame = ctx.framebuffer(list(self.surface.values()), depth)
+        self.surface_frame.depth_mask = False
         self.colour = texture(4, "f2")
         self.target = ctx.framebuffer(self.colour, ctx.depth_renderbuffer(shape))
         self.resolved = ctx.framebuffer(texture(4, "f2"))
@@ -129,7 +92,8 @@ class Rasteriser:
         self.noise.filter = (ctx.LINEAR, ctx.LINEAR)
         self.screen = ctx.buffer(np.array([-1, -1, 3, -1, -1, 3], np.float32).tobytes())
         self.detail_cache = {}
-        self.vertex_buffer = self.index_buffer = self.part_texture = None
+        self.buffers, self.part_texture = {}, None
+        self.constants = ()
         self.arrays = {}
         self.screens = {}
 
@@ -143,40 +107,68 @@ class Rasteriser:
             self.detail_cache[key] = texture
         return self.detail_cache[key]
 
-    def upload(self, vertices, normals, uv, rest, skin, faces, part, material):
-        """Set the mesh.  vertices (R, 3) camera axes; faces (F, 3); part, material (F,) uint8."""
-        data = np.concatenate(
-            [vertices, normals, uv, rest, skin], axis=1, dtype=np.float32, casting="same_kind"
-        )
-        self._reserve("vertex_buffer", data.nbytes)
-        self._reserve("index_buffer", faces.size * 4)
-        self.vertex_buffer.write(data)
-        self.index_buffer.write(np.ascontiguousarray(faces, np.int32))
-        rows = -(-len(part) // 4096)
-        padded = np.zeros((rows * 4096, 2), np.uint8)
-        padded[: len(part), 0], padded[: len(part), 1] = part, material
-        if self.part_texture is None or self.part_texture.height != rows:
-            self.part_texture = self.ctx.texture((4096, rows), 2, dtype="u1")
-            self.part_texture.filter = (self.ctx.NEAREST, self.ctx.NEAREST)
-        self.part_texture.write(padded)
-        self.count = faces.size
+    def upload(self, vertices, uv, rest, skin, faces, part, material):
+        """Set the mesh, without its normals (`upload_normals`).
 
-    def _reserve(self, name, size):
-        if getattr(self, name) is None or getattr(self, name).size < size:
-            setattr(self, name, self.ctx.buffer(reserve=int(size * 1.2)))
+        vertices (R, 3) camera axes; faces (F, 3); part, material (F,) uint8.  uv (R, 2), rest (R, 3) and skin
+        (R, 4) are copied only where they are other arrays than before.
+        """
+        self.mesh = np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32), part
+        self.material = material
+        self._write("positions", self.mesh[0])
+        constants = uv, rest, skin
+        if not self.constants or any(
+            new is not old for new, old in zip(constants, self.constants, strict=True)
+        ):
+            self.constants = constants
+            self._write("surfaces", np.concatenate(constants, axis=1, dtype=np.float32, casting="same_kind"))
+
+    def upload_normals(self, normals):
+        """Normals (R, 3) of the mesh's vertices, camera axes: `draw_colours` needs them."""
+        self._write("normals", np.ascontiguousarray(normals, np.float32))
+
+    def _write(self, name, data):
+        if name not in self.buffers or self.buffers[name].size < data.nbytes:
+            self.buffers[name] = self.ctx.buffer(reserve=int(data.nbytes * 1.2))
             self.arrays = {}
+        self.buffers[name].write(data)
 
-    def _draw(self, name, program, matrix):
-        """The whole mesh with one program."""
-        if name not in self.arrays:
-            self.arrays[name] = self.ctx.vertex_array(
-                program, [_attributes(self.vertex_buffer, program)], self.index_buffer, index_element_size=4
+    def _select(self, name, matrix):
+        """Write the indices of the faces that a matrix shows to the buffer `name`; returns their numbers."""
+        vertices, faces, part = self.mesh
+        seen = seen_faces(vertices, faces, part, matrix)
+        if len(seen):
+            self._write(name, faces[seen])
+        return seen
+
+    def _write_parts(self, seen):
+        """Part and material of the faces drawn, by their place in the index buffer."""
+        rows = max(1, -(-len(seen) // 4096))
+        padded = np.zeros((rows * 4096, 2), np.uint8)
+        padded[: len(seen), 0], padded[: len(seen), 1] = self.mesh[2][seen], self.material[seen]
+        if self.part_texture is None or self.part_texture.height < rows:
+            self.part_texture = self.ctx.texture((4096, 2 * rows), 2, dtype="u1")
+            self.part_texture.filter = (self.ctx.NEAREST, self.ctx.NEAREST)
+        self.part_texture.write(padded, viewport=(4096, rows))
+
+    def _draw(self, name, program, matrix, indices, count):
+        """`count` faces out of the buffer `indices` with one program."""
+        if not count:
+            return
+        if (name, indices) not in self.arrays:
+            content = [
+                (self.buffers[buffer], *_attributes(attributes, program))
+                for buffer, attributes in ATTRIBUTES.items()
+                if any(attribute in program for attribute in attributes)
+            ]
+            self.arrays[name, indices] = self.ctx.vertex_array(
+                program, content, self.buffers[indices], index_element_size=4
             )
         program["u_projection"].write(np.ascontiguousarray(matrix.T))
         if "u_part" in program:
             self.part_texture.use(15)
             program["u_part"].value = 15
-        self.arrays[name].render(vertices=self.count)
+        self.arrays[name, indices].render(vertices=3 * count)
 
     def _screen(self, program):
         """The whole picture with one program."""
@@ -189,9 +181,13 @@ class Rasteriser:
         self.ctx.enable_only(self.ctx.DEPTH_TEST)
         self.projection = projection_matrix(camera_matrix, self.size)
         self.intrinsics = tuple(float(camera_matrix[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2)))
+        seen = self._select("seen", self.projection)
+        self._write_parts(seen)
+        self.count = len(seen)
         self.labels.use()
         self.labels.clear()
-        self._draw("label", self.label_program, self.projection)
+        self.ctx.depth_func = "<"
+        self._draw("label", self.label_program, self.projection, "seen", self.count)
         label = np.frombuffer(self.labels.read(components=2, dtype="f4"), np.float32)
         label = label.reshape(self.size, self.size, 2)
         return label[..., 0].astype(np.uint8), label[..., 1].copy()
@@ -214,13 +210,16 @@ class Rasteriser:
             matrices.append(shadow_matrix(light.direction, centre, radius))
             frame.use()
             frame.clear(depth=1.0)
-            self._draw("shadow", self.shadow_program, matrices[-1])
+            casting = len(self._select("casting", matrices[-1]))
+            self._draw("shadow", self.shadow_program, matrices[-1], "casting", casting)
         self.fine_frame.use()
         self.fine_frame.clear(depth=1.0)
-        self._draw("shadow", self.shadow_program, self.projection)
+        self._draw("shadow", self.shadow_program, self.projection, "seen", self.count)
         self.surface_frame.use()
+        ctx.depth_func = "<="  # on the depth of the labels, which are those of the same surface
         self.surface_frame.clear()
-        self._draw("surface", self.surface_program, self.projection)
+        self._draw("surface", self.surface_program, self.projection, "seen", self.count)
+        ctx.depth_func = "<"
 
         units = {
             "u_noise": self.noise,
@@ -265,16 +264,13 @@ class Rasteriser:
         return pixels.reshape(self.size, self.size, 4).astype(np.float32)
 
 
-def _attributes(buffer, program):
-    """The tuple that moderngl wants, with attributes that a program does not use left out."""
+def _attributes(attributes, program):
+    """Format and names that moderngl wants, with attributes that a program does not use left out."""
     parts, names = [], []
-    for name, spec in zip(ATTRIBUTES, FORMAT.split(), strict=True):
-        if name in program:
-            parts.append(spec)
-            names.append(name)
-        else:
-            parts.append(f"{int(spec[0]) * 4}x")
-    return (buffer, " ".join(parts), *names)
+    for name, size in attributes.items():
+        parts.append(f"{size}f" if name in program else f"{4 * size}x")
+        names += [name] if name in program else []
+    return " ".join(parts), *names
 
 
 def _set(program, uniforms):

@@ -18,7 +18,7 @@ ANGLES = tuple(f"thumb_{a}" for a in THUMB_ANGLES) + tuple(
     f"{finger}_{a}" for finger in ("index", "middle", "ring", "little") for a in FINGER_ANGLES
 )
 _FINGER_LIMITS = {"mcp_flex": (-25, 95), "pip_flex": (-8, 115), "dip_flex": (-12, 82)}
-_ABDUCTION_LIMITS = {"index": (-14, 22), "middle": (-14, 12), "ring": (-16, 10), "little": (-28, 10)}
+_ABDUCTION_LIMITS = {"index": (-14, 22), "middle": (-14, 13), "ring": (-16, 12), "little": (-26, 14)}
 LIMITS = np.radians(
     [(-32, 48), (-42, 32), (-25, 40), (-12, 62), (-10, 14), (-28, 82)]
     + [
@@ -27,7 +27,7 @@ LIMITS = np.radians(
         for angle in FINGER_ANGLES
     ]
 )  # (22, 2)
-NEUTRAL_SPLAY = np.radians([3.0, 3.5, 3.0, 2.0])  # of the straight fingers, towards the little finger
+NEUTRAL_SPLAY = np.radians([2.5, 4.5, 5.0, 7.0])  # of the straight fingers, towards the little finger
 CONVERGENCE = np.radians([9.0, 3.0, -3.0, -9.0])  # fingers bend towards the base of the thumb
 TIP = 0.87  # the tip keypoint lies in the pad, this far along the last bone to the very end
 

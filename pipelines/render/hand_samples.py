@@ -63,9 +63,9 @@ def _jitter(rng):
     noise = rng.normal(0, scale, len(ANGLES))
     for k in range(4):
         first = 6 + 4 * k
-        noise[first + 1] *= 0.4
+        noise[first + 1] *= 0.6
         noise[first + 3] = 0.55 * noise[first + 2] + 0.5 * noise[first + 3]
-    noise[:6] *= (0.7, 0.7, 0.7, 0.8, 0.3, 1.0)
+    noise[:6] *= (1.0, 1.0, 1.0, 1.0, 0.3, 1.2)
     return noise
 
 
@@ -80,7 +80,7 @@ def _clench(angles, rng):
 
 
 def _shift(contact, angles, rng):
-    """A contact of the thumb with the back of a folded finger, somewhere else along it or on its neighbour."""
+    """A contact of the thumb with the back of a folded finger, elsewhere along it or on its neighbour."""
     thumb, finger, where, weight = contact[:4], contact[4], contact[5:8], contact[8]
     if where[2] != BACK:
         return contact
@@ -96,12 +96,14 @@ def _independent(rng):
     kinds = ["up", "lean", "back", "fold", "tuck", "down", "grip", "half", "hook", "claw", "loose"]
     share = [0.36, 0.05, 0.05, 0.1, 0.1, 0.1, 0.08, 0.06, 0.03, 0.03, 0.04]
     states = [rng.choice(kinds, p=share) for _ in range(4)]
-    spread = rng.uniform(-1, 12)
+    spread = rng.uniform(-2, 13)
     folded = [k for k, s in enumerate(states) if s in ("fold", "tuck", "down", "grip")]
     contacts = []
     roll = rng.random()
     if roll < 0.45 or not folded:
-        thumb = rng.choice(["up", "out", "side", "loose", "round"], p=[0.35, 0.2, 0.15, 0.2, 0.1])
+        thumb = rng.choice(
+            ["up", "out", "side", "loose", "round", "ahead"], p=[0.3, 0.2, 0.12, 0.18, 0.08, 0.12]
+        )
     elif roll < 0.85:
         thumb = "over"
         finger = int(rng.choice(folded))

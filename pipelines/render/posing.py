@@ -6,12 +6,14 @@ import weakref
 import numpy as np
 
 from pipelines.render import arms as arms_
-from pipelines.render import hand_pose, hand_solver
+from pipelines.render import hand_pose, hand_solver, things
 from pipelines.render.actions import PAIRS
 from pipelines.render.hand_rig import frame
 from pipelines.render.hand_samples import sample_hand
 
 SIDES = "LR"
+ATTEMPTS = 12  # places for the hands
+HEAD = (0.12, 0.165, 0.15)  # metres: half the room for the head, which turns, and for the flesh of a hand
 _prepared = weakref.WeakKeyDictionary()
 
 
@@ -21,7 +23,8 @@ class Posed:
 
     vertices (R, 3) float32 metres, y up, facing +z; faces (Fv, 3) int32, material (Fv,) uint8 and part (Fv,)
     uint8 of the triangles that are drawn; keypoints (42, 3) float32 metres, RHD order, left hand
-    first, 0 and 21 the wrists; info: dict, joint angles of hands (2, 22) and arms, for tests and statistics.
+    first, 0 and 21 the wrists; info: dict, joint angles of hands (2, 22) and arms, for tests and statistics;
+    things: `things.Thing` in the hands, world axes, of any number.
     """
 
     vertices: np.ndarray
@@ -30,6 +33,7 @@ class Posed:
     part: np.ndarray
     keypoints: np.ndarray
     info: dict
+    things: tuple = ()
 
 
 def pose_person(character, action_left, action_right, rng):
@@ -39,7 +43,13 @@ def pose_person(character, action_left, action_right, rng):
     """
     (hands,) = _pose_hands([(character, action_left, action_right, rng)])
     prepared, kinematics, angles, local, placed = hands
-    return _assemble(character, prepared, kinematics, angles, placed, local, rng)
+    posed = _assemble(character, prepared, kinematics, angles, placed, local, rng)
+    held = []
+    for hand, (action, arm) in enumerate(zip(played(action_left, action_right), placed, strict=True)):
+        thing = things.hold(rng, action, prepared.chain, kinematics, hand)
+        if thing is not None:
+            held.append(dataclasses.replace(thing, vertices=arm.wrist + thing.vertices @ arm.hand.T))
+    return dataclasses.replace(posed, things=tuple(held))
 
 
 def pose_keypoints(people):
@@ -113,21 +123,22 @@ def keypoints_of(kinematics):
 
 def _place_apart(prepared, samples, local, rng):
     """Arms for two hands of their own; tries again where they, the head or the trunk would meet."""
-    style = None
-    for attempt in range(8):
+    for attempt in range(ATTEMPTS):
         placed = []
         for side, rest in enumerate(prepared.rests):
-            target, swivel, pronation, style = arms_.sample_place(rng, rest, prepared.head)
+            style = "reach" if attempt > ATTEMPTS // 2 else None  # there is room before the person
+            target, swivel, pronation, _ = arms_.sample_place(rng, rest, prepared.head, style)
             placed.append(arms_.place_arm(rest, target, swivel, pronation, samples[side][2]))
         points = [arm.wrist + local[k] @ arm.hand.T for k, arm in enumerate(placed)]
-        if _free(prepared, points) or attempt == 7:
-            return placed
+        if _free(prepared, points):
+            break
+    return placed
 
 
 def _free(prepared, points):
     between = np.linalg.norm(points[0][:, None] - points[1][None], axis=-1).min()
     both = np.concatenate(points)
-    head = np.linalg.norm((both - prepared.head) / [0.105, 0.15, 0.125], axis=1).min()
+    head = np.linalg.norm((both - prepared.head) / HEAD, axis=1).min()
     shoulders = [rest.shoulder for rest in prepared.rests]
     middle = np.mean(shoulders, axis=0)
     half = abs(shoulders[0][0] - shoulders[1][0]) / 2

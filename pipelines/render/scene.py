@@ -1,23 +1,23 @@
 """One labelled sample from a seed: person, pose, camera, light, background, picture."""
 
 import functools
-import io
 
 import numpy as np
-from PIL import Image
-from scipy import ndimage
 
 from hand3d.skeleton import FINGERS, HAND_SLICES, JOINTS, NUM_KEYPOINTS, SIDES
 from pipelines.records import HAND_IDS
 from pipelines.render import lighting
-from pipelines.render.actions import sample_action
+from pipelines.render.actions import sample_actions
 from pipelines.render.backgrounds import SPLITS, Backgrounds
 from pipelines.render.body import MATERIALS, load_body
 from pipelines.render.camera import project, sample_camera
 from pipelines.render.character import CHARACTERS_EVALUATION, CHARACTERS_TRAINING, make_character
-from pipelines.render.gl import Rasteriser, vertex_normals
+from pipelines.render.develop import develop
+from pipelines.render.gl import Rasteriser
+from pipelines.render.mesh import vertex_normals
 from pipelines.render.posing import pose_person
-from pipelines.render.skin import DETAIL_VARIANTS, bake_detail, skin_map, skin_uniforms, to_linear
+from pipelines.render.skin import DETAIL_VARIANTS, bake_detail, skin_uniforms, to_linear
+from pipelines.render.surface import THING, drawn_surface
 
 CHARACTERS = {"training": CHARACTERS_TRAINING, "evaluation": CHARACTERS_EVALUATION}
 # metres between a joint and the skin over it: the palm is thicker than the fingers
@@ -35,14 +35,16 @@ class Renderer:
 
     Args:
         size: pixels of the square picture.  backgrounds: folder of photographs, or None for made-up rooms.
+        device: to draw with, as of `context.find_device`.
     """
 
-    def __init__(self, size=320, backgrounds=None):
+    def __init__(self, size=320, backgrounds=None, device="auto"):
         self.size = size
         self.body = load_body()
-        self.rasteriser = Rasteriser(size)
+        self.rasteriser = Rasteriser(size, device)
         self.folder = backgrounds
         self.characters, self.splits = {}, {}
+        self.drawn = None  # the vertices that the rasteriser holds, with their labels
 
     def character(self, seed):
         if seed not in self.characters:
@@ -74,16 +76,19 @@ def render_sample(renderer, seed, split, size=320):
         raise ValueError(f"size is {size}, but the renderer was made with size={renderer.size}")
     rng = np.random.default_rng([int(seed), SPLITS.index(split), 20170])
     side = int(rng.integers(2))
+    actions = sample_actions(rng, split)  # before the tries, which would prefer open hands
     best = None
     for _ in range(POSE_TRIES):
-        shot = _shoot(renderer, rng, split, side)
+        shot = _shoot(renderer, rng, split, side, actions)
         if best is None or shot["count"] > best["count"]:
             best = shot
         if best["count"] >= MIN_VISIBLE:
             break
     shot = best
-    shot["normals"] = vertex_normals(shot["vertices"], shot["posed"].faces, skin_map().weld)
-    _upload(renderer, shot)
+    if renderer.drawn is not shot["vertices"]:
+        _upload(renderer, shot)
+    normals = vertex_normals(shot["vertices"], shot["surface"]["faces"], shot["surface"]["weld"])
+    renderer.rasteriser.upload_normals(normals)
     picture, name = renderer.backgrounds(split).sample(rng, size)
     image = _photograph(renderer, shot, picture, rng)
     return {
@@ -108,20 +113,21 @@ def render_sample(renderer, seed, split, size=320):
     }
 
 
-def _shoot(renderer, rng, split, side):
+def _shoot(renderer, rng, split, side, actions):
     """A posed person and the camera that sees most of the wanted hand, with labels: dict."""
     seeds = CHARACTERS[split]
     character = renderer.character(int(seeds[rng.integers(len(seeds))]))
-    actions = sample_action(rng, split), sample_action(rng, split)
     posed = pose_person(character, *actions, rng)
     hand = posed.keypoints[HAND_SLICES[SIDES[side]]].astype(np.float64)
-    eye = np.unique(posed.faces[posed.material == MATERIALS.index("eye")])
+    eye = _vertices_of(posed.faces[posed.material == MATERIALS.index("eye")], len(posed.vertices))
     eyes = posed.vertices[eye].mean(0) if len(eye) else np.array([0, 1.6, 0.1])
-    used = np.unique(posed.faces)
+    surface = drawn_surface(posed)
+    used = _vertices_of(surface["faces"], len(surface["vertices"]))
     shot = {"character": character, "actions": actions, "posed": posed, "side": side, "count": -1}
+    shot["surface"] = surface
     for _ in range(CAMERA_TRIES):
         camera = sample_camera(rng, hand, eyes, renderer.size)
-        vertices = camera.to_camera(posed.vertices.astype(np.float64))
+        vertices = camera.to_camera(surface["vertices"])
         near = np.linalg.norm(vertices[used], axis=1).min()
         if near < CLEARANCE:
             continue
@@ -137,12 +143,18 @@ def _shoot(renderer, rng, split, side):
     return shot
 
 
+def _vertices_of(faces, count):
+    """The vertices, out of `count`, that faces (F, 3) use, in order."""
+    used = np.zeros(count, bool)
+    used[faces] = True
+    return np.flatnonzero(used)
+
+
 def _upload(renderer, shot):
     """Mesh and camera to the rasteriser -> part (H, W) uint8, depth (H, W)."""
-    posed, surface = shot["posed"], skin_map()
-    normals = shot.get("normals", surface.rest)  # the labels need none
-    vertices = shot["vertices"], normals, surface.uv, surface.rest, surface.skin
-    renderer.rasteriser.upload(*vertices, posed.faces, posed.part, posed.material)
+    arrays = (shot["surface"][name] for name in ("uv", "rest", "skin", "faces", "part", "material"))
+    renderer.rasteriser.upload(shot["vertices"], *arrays)
+    renderer.drawn = shot["vertices"]
     return renderer.rasteriser.draw_labels(shot["camera"].matrix)
 
 
@@ -219,7 +231,9 @@ def _materials(shot, rng):
         hair = np.full(3, rng.uniform(0.2, 0.6))
     else:
         hair = to_linear(HAIRS[rng.choice(5, p=[0.4, 0.25, 0.15, 0.1, 0.1])] / 255)
-    garments = [cloth_uniforms(rng) for _ in ("top", "bottom", "shoe")]
+    garments = [cloth_uniforms(rng) for _ in ("top", "bottom", THING)]
+    if shot["posed"].things:
+        garments[-1] |= {"u_folds": 0.0, "u_scale": garments[-1]["u_scale"] * 0.5}
     return {
         "skin": skin,
         "hair": {"u_colour_a": hair, "u_strands": float(rng.uniform(0.6, 1.4))},
@@ -258,33 +272,3 @@ def cloth_uniforms(rng):
 def to_linear_table():
     """(256,) float32: linear value of each sRGB byte."""
     return to_linear(np.arange(256) / 255).astype(np.float32)
-
-
-def develop(linear, rng):
-    """What a small camera makes of light (H, W, 3): white balance, tone curve, blur, noise, JPEG -> uint8."""
-    linear = (
-        linear * np.exp(rng.normal(0, 0.05, 3)).astype(np.float32) * np.float32(np.exp(rng.normal(0, 0.12)))
-    )
-    if rng.random() < 0.45:
-        linear = ndimage.gaussian_filter(linear, (*[rng.uniform(0.3, 0.9)] * 2, 0))
-    if rng.random() < 0.06:
-        length = int(rng.integers(3, 8))
-        linear = ndimage.uniform_filter1d(linear, length, axis=int(rng.integers(2)))
-    shoulder = rng.uniform(0.0, 0.35)  # rolls off highlights
-    linear = np.maximum(linear, 0) * (1 + shoulder) / (1 + shoulder * np.maximum(linear, 0))
-    value = np.clip(linear, 0, 1) ** np.float32(1 / rng.uniform(1.95, 2.5))
-    contrast = rng.normal(0.25, 0.3)
-    value = value + contrast * (value - value * value) * (2 * value - 1)  # s-curve
-    grey = value.mean(-1, keepdims=True)
-    value = grey + np.float32(rng.uniform(0.75, 1.25)) * (value - grey)
-    if rng.random() < 0.75:
-        noise = rng.standard_normal(value.shape, np.float32)
-        if rng.random() < 0.4:
-            noise = ndimage.uniform_filter(noise, (2, 2, 1)) * 1.6
-        value = value + np.float32(rng.gamma(1.5, 0.006)) * noise * (1.2 - value)
-    image = (np.clip(value, 0, 1) * 255 + 0.5).astype(np.uint8)
-    if rng.random() < 0.35:
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "JPEG", quality=int(rng.integers(35, 90)))
-        image = np.asarray(Image.open(buffer).convert("RGB"))
-    return image

@@ -8,6 +8,7 @@ VERTEX = """
 #version 330
 uniform mat4 u_projection;
 in vec3 a_position; in vec3 a_normal; in vec2 a_uv; in vec3 a_rest; in vec4 a_skin;
+invariant gl_Position;   // as in DEPTH_VERTEX
 out vec4 v_rest; out vec3 v_normal; out vec2 v_uv; out vec4 v_skin;
 void main() {
     gl_Position = u_projection * vec4(a_position, 1.0);
@@ -61,14 +62,17 @@ uniform vec2 u_range;       // near, far
 out vec4 o_colour;
 void main() {
     ivec2 at = ivec2(gl_FragCoord.xy), last = textureSize(u_rest, 0) - 1;
-    vec4 colour[9]; float z[9];
+    vec4 colour[9]; float z[9], any = 0.0;
     for (int i = 0; i < 9; i++) {
-        ivec2 p = clamp(at + ivec2(i % 3 - 1, i / 3 - 1), ivec2(0), last);
-        z[i] = texelFetch(u_rest, p, 0).w;
-        colour[i] = z[i] > 0.0 ? texelFetch(u_colour, p, 0) : vec4(0.0);
+        z[i] = texelFetch(u_rest, clamp(at + ivec2(i % 3 - 1, i / 3 - 1), ivec2(0), last), 0).w;
+        any += z[i];
     }
     vec4 sum = vec4(0.0);
-    for (int k = 0; k < 4; k++) {
+    int count = any > 0.0 ? 9 : 0;   // loops, since a software rasteriser runs through both sides of an if
+    for (int i = 0; i < count; i++)
+        colour[i] = z[i] > 0.0
+            ? texelFetch(u_colour, clamp(at + ivec2(i % 3 - 1, i / 3 - 1), ivec2(0), last), 0) : vec4(0.0);
+    for (int k = 0; k < min(count, 4); k++) {
         ivec2 h = ivec2(k & 1, k >> 1), d = h * 2 - 1;
         float w = texelFetch(u_fine, 2 * at + h, 0).r;
         float zz = w >= 1.0 ? 0.0 : u_range.x * u_range.y / (u_range.y - w * (u_range.y - u_range.x));
@@ -92,6 +96,7 @@ DEPTH_VERTEX = """
 #version 330
 uniform mat4 u_projection;
 in vec3 a_position;
+invariant gl_Position;
 out float v_z;
 void main() { gl_Position = u_projection * vec4(a_position, 1.0); v_z = a_position.z; }
 """

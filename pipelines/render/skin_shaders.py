@@ -87,7 +87,8 @@ void main() {
         float cushion = bell(length(q.xy - vec2(0.30, 0.30)), 0.26)
             + bell(length(q.xy - vec2(-0.32, 0.28)), 0.24)
             + bell(q.y - 0.88, 0.14);
-        blood += flat_share * 0.42 * cushion * palm - 0.22 * palm * bell(length(q.xy - vec2(-0.02, 0.50)), 0.2);
+        blood += flat_share * 0.42 * cushion * palm;
+        blood -= 0.22 * palm * bell(length(q.xy - vec2(-0.02, 0.50)), 0.2);
         // tendons and veins on the back
         float tendon = 0.0;
         for (int i = 0; i < 4; i++)

@@ -1,0 +1,1 @@
+"""Weights made by others, turned into weight sets of hand3d: `python -m weights.convert --help`."""

@@ -1,0 +1,1 @@
+"""Checks weight sets against their manifest: `python -m weights.verify [NAME or folder ...]`."""
