@@ -30,9 +30,27 @@ def trained(program, run):
     return network, recipe
 
 
-def folded(program, run):
-    """(network, recipe) of a run folder with plain convolutions."""
-    network, recipe = trained(program, run)
+def averaged(program, runs, share):
+    """As `trained`, of the last run; its weights count `share`, those of the run before it the rest.
+
+    A run that went on with other data keeps more of what it knew, and does better on pictures unlike either,
+    half-way back (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).  ValueError where
+    the two runs' networks differ.
+    """
+    network, recipe = trained(program, runs[-1])
+    if share == 1:
+        return network, recipe
+    before, _ = trained(program, runs[-2])
+    if [weight.shape for weight in before.weights] != [weight.shape for weight in network.weights]:
+        raise ValueError(f"{runs[-1]} and {runs[-2]}: networks of one kind expected, to average them")
+    mixed = zip(network.get_weights(), before.get_weights(), strict=True)
+    network.set_weights([share * new + (1 - share) * old for new, old in mixed])
+    return network, recipe
+
+
+def folded(program, runs, share=1.0):
+    """(network, recipe) of the last of some runs with plain convolutions; share: see `averaged`."""
+    network, recipe = averaged(program, runs, share)
     plain = program.build(recipe, folded=True)
     return (fold(network, plain) if recipe.network.endswith("_lite") else network), recipe
 
@@ -75,8 +93,12 @@ def records(arguments):
 def assemble(arguments):
     """Writes the files of the set; returns its manifest entry."""
     runs = {key: getattr(arguments, key).split(",") for key in ("handsegnet", "posenet", "lifting")}
-    segment, segment_recipe = folded(handsegnet, runs["handsegnet"][-1])
-    pose, pose_recipe = folded(posenet, runs["posenet"][-1])
+    segment, segment_recipe = folded(handsegnet, runs["handsegnet"])
+    if arguments.posenet_share < 1 and len(runs["posenet"]) < 2:
+        raise ValueError(
+            "--posenet-share: two runs at least are needed in --posenet, to average the last two"
+        )
+    pose, pose_recipe = folded(posenet, runs["posenet"], arguments.posenet_share)
     lift, _ = trained(lifting, runs["lifting"][-1])
     made = {
         "handsegnet": (segment, segment_recipe.network, {"width": segment_recipe.width}),
@@ -102,7 +124,8 @@ def assemble(arguments):
             "candidates": 2 if lite else 1,
         },
         "min_score": arguments.min_score,
-        "recipe": {key: history(program, runs[key]) for key, program in programs.items()},
+        "recipe": {key: history(program, runs[key]) for key, program in programs.items()}
+        | {"posenet_share": arguments.posenet_share},
         "data": {"records": records(arguments)}
         | ({"lifting": arguments.lifting_data} if arguments.lifting_data else {}),
         "seed": pose_recipe.seed,
@@ -121,6 +144,13 @@ def main(argv=None):
     parser.add_argument("--revision", help="git revisions of the renderer that made them")
     for program in ("handsegnet", "posenet", "lifting"):
         parser.add_argument(f"--{program}", help="run folder, or several of one training")
+    parser.add_argument(
+        "--posenet-share",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="average PoseNet's last two runs, the last one counting so much (%(default)s)",
+    )
     parser.add_argument("--lifting-data", help="how the poses for lifting were made, for the manifest")
     parser.add_argument("--min-score", type=float, default=0.3, help="hands below it are left out")
     parser.add_argument("--scores", help="JSON of experiments.evaluate: adds it and does nothing else")
@@ -147,6 +177,8 @@ def enter(arguments, parser):
         missing = [key for key in ("data", "handsegnet", "posenet", "lifting") if not getattr(arguments, key)]
         if missing:
             parser.error("missing: " + ", ".join(f"--{key}" for key in missing))
+        if not 0 < arguments.posenet_share <= 1:
+            parser.error(f"--posenet-share {arguments.posenet_share}: a number above 0, at most 1, expected")
         sets[arguments.name] = assemble(arguments)
     manifest.write_manifest(arguments.out, sets)
 
