@@ -48,6 +48,7 @@ def everything(folder, split):
     return {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
 
 
+@pytest.mark.slow
 def test_batches_are_alike_for_every_source(sets):
     kinds = {}
     for name, folder in sets.items():

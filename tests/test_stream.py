@@ -136,7 +136,7 @@ def test_trains_under_jax_without_tensorflow(network, tmp_path):
     pytest.importorskip("jax")
     first_batches(1, workers=1)  # skips without OpenGL
     options = {
-        "posenet": ("posenet_lite", "PoseNetTraining", 48, 1.6, 1.25, {"width": 0.25}),
+        "posenet": ("posenet_lite", "PoseNetTraining", 48, 1.6, 1.25, {"width": 0.25, "stages": 1}),
         "handsegnet": ("handsegnet_lite", "HandSegNetTraining", 32, 1.0, 1.0, {"width": 0.25}),
     }[network]
     names = ("network", "training", "side", "reach", "crop_factor", "network_options")
