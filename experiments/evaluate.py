@@ -24,6 +24,8 @@ import numpy as np
 from hand3d import crops, geometry, manifest, metrics
 from hand3d.estimator import HandPoseEstimator
 from hand3d.files import write_atomic
+from hand3d.graph import full_graph
+from hand3d.set_options import set_options
 from hand3d.skeleton import NUM_KEYPOINTS, ROOT, SIDES
 from hand3d.tracing import traced
 from hand3d.views import Views
@@ -118,17 +120,23 @@ def errors_mm(xyz_relative, truth_mm, found=None):
     return metrics.keypoint_errors(metrics.align(xyz_relative, truth_mm, "root_scale"), truth_mm, found)
 
 
-def evaluate_images(estimator, directory, limit=None):
+def from_true_regions(weight_set):
+    """The graph behind the mask, for regions that are given: regions, images, sides -> dict of outputs."""
+    networks = manifest.load(weight_set)
+    options = set_options(weight_set).graph | {"candidates": 1}  # nothing to choose from
+    model = full_graph(**{role: networks[role] for role in manifest.ROLES}, **options)
+    outputs = {name: model.output[name] for name in ("keypoints_uv", "side", "keypoints_xyz")}
+    return traced(keras.Model([model.get_layer("regions").output, *model.inputs], outputs))
+
+
+def evaluate_images(weight_set, directory, limit=None):
     """All parts that need pictures: dict part -> dict of scores."""
     from pipelines.records import decode_pictures, read_records
 
-    model = estimator.model
-    image_input, side_input = model.inputs
+    estimator = HandPoseEstimator(weight_set)
+    model, from_region = estimator.model, from_true_regions(weight_set)
     size = model.get_layer("mask").size
-    segment = traced(keras.Model([image_input], model.get_layer("mask").output))
-    outputs = {name: model.output[name] for name in ("keypoints_uv", "side", "keypoints_xyz")}
-    component = model.get_layer("component").output
-    from_component = traced(keras.Model([component, image_input, side_input], outputs))
+    segment = traced(keras.Model([model.inputs[0]], model.get_layer("mask").output))
 
     ious, both, either, done = [], 0, 0, 0
     crop, whole = Errors(), Errors()
@@ -146,7 +154,7 @@ def evaluate_images(estimator, directory, limit=None):
         if len(numbers):
             pixels = _shrink(truth.pixels[numbers, hands], size)
             unknown = np.zeros((len(numbers), len(SIDES)))
-            result = from_component(pixels, images[numbers], unknown)
+            result = from_region(pixels, images[numbers], unknown)
             sides = result["side"].argmax(-1)
             for k, place in enumerate(zip(numbers, hands, strict=True)):
                 crop.add(truth, *place, result["keypoints_uv"][k], result["keypoints_xyz"][k], sides[k])
@@ -204,7 +212,7 @@ def evaluate_lifting(networks, directory, limit=None):
 def evaluate(weights, directory, limit=None):
     """Scores of a weight set, by name or folder: a dict that JSON can hold, None for what has no value."""
     weight_set = manifest.find(weights)
-    parts = evaluate_images(HandPoseEstimator(weight_set), directory, limit)
+    parts = evaluate_images(weight_set, directory, limit)
     parts["lifting_exact_2d"] = evaluate_lifting(manifest.load(weight_set), directory, limit)
     for part in parts.values():
         part |= {key: round(value, 5) if np.isfinite(value) else None for key, value in part.items()}

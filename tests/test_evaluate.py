@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from toy_samples import toy_sample, write_toy_records
 
-from hand3d import geometry
+from hand3d import geometry, manifest
 from hand3d.skeleton import HAND_SLICES, NUM_KEYPOINTS
 
 pytest.importorskip("google_crc32c", reason="needs google-crc32c: pip install google-crc32c")
@@ -116,3 +116,17 @@ def test_operations_are_counted():
     x = keras.layers.Dense(5)(keras.layers.GlobalAveragePooling2D()(x))
     gflop = benchmark.Compiled(keras.Model(image, x), (4, 6)).gflop()
     assert gflop * 1e9 == pytest.approx(2 * (4 * 6 * 8 * 9 * 3 + 4 * 6 * 8 * 9 + 8 * 5))
+
+
+def test_true_regions_are_what_is_cut_out(tiny_weights):
+    """Where the region is given, the crop lies around it, whatever HandSegNet finds."""
+    weight_set = manifest.find(tiny_weights)
+    size = weight_set.entry["graph"]["segment_size"]
+    regions = np.zeros((2, size, size), np.float32)
+    regions[0, 4:12, 4:12] = regions[1, -12:-4, -16:-4] = 1
+    images = np.random.default_rng(0).uniform(0, 255, (2, size, size, 3)).astype(np.float32)
+    result = evaluate.from_true_regions(weight_set)(regions, images, np.zeros((2, 2), np.float32))
+    centres, extents = np.array([[7.5, 7.5], [size - 10.5, size - 8.5]]), np.array([7, 11])
+    crop_size = weight_set.entry["graph"]["crop_size"]
+    half = np.maximum(1.5 * extents, crop_size / 5) / 2 + 1  # the crop is not enlarged more than fivefold
+    assert (np.abs(result["keypoints_uv"] - centres[:, None]) <= half[:, None, None]).all()

@@ -28,7 +28,7 @@ def saved(tmp_path):
     extra = {
         "licence": "CC0",
         "scores": {"part": {"iou": 0.5}},
-        "data": {"records": {"training": {"samples": 7}}},
+        "data": {"records": [{"training": {"samples": 7}}, {"training": {"samples": 5}}]},
     }
     manifest.write_manifest(str(tmp_path), {"tiny": {"networks": {"seg": entry}, **extra}})
     return tmp_path, model
@@ -60,7 +60,7 @@ def test_a_good_set(saved, capsys):
         "0.125",
         f"{model.count_params():,}",
         "MiB",
-        "7 rendered",
+        "7 + 5 rendered",
         "CC0",
     ):
         assert word in table[1]

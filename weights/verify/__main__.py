@@ -111,9 +111,14 @@ def _data(weight_set):
     if isinstance(data.get("converted_from"), list):
         return "converted: " + ", ".join(str(source.get("file")) for source in data["converted_from"])
     records = data.get("records")
-    if isinstance(records, dict) and isinstance(records.get("training"), dict):
-        return f"{records['training'].get('samples')} rendered pictures"
+    splits = [part.get("training") for part in records] if _are_dicts(records) else []
+    if splits and _are_dicts(splits):
+        return " + ".join(str(split.get("samples")) for split in splits) + " rendered pictures"
     return ", ".join(map(str, data)) or "not said"
+
+
+def _are_dicts(values):
+    return isinstance(values, list) and all(isinstance(value, dict) for value in values)
 
 
 if __name__ == "__main__":
