@@ -93,6 +93,7 @@ def records(arguments):
 def assemble(arguments):
     """Writes the files of the set; returns its manifest entry."""
     runs = {key: getattr(arguments, key).split(",") for key in ("handsegnet", "posenet", "lifting")}
+    data = {"records": records(arguments)}
     segment, segment_recipe = folded(handsegnet, runs["handsegnet"])
     if arguments.posenet_share < 1 and len(runs["posenet"]) < 2:
         raise ValueError(
@@ -127,8 +128,7 @@ def assemble(arguments):
         "min_score": arguments.min_score,
         "recipe": {key: history(program, runs[key]) for key, program in programs.items()}
         | {"posenet_share": arguments.posenet_share},
-        "data": {"records": records(arguments)}
-        | ({"lifting": arguments.lifting_data} if arguments.lifting_data else {}),
+        "data": data | ({"lifting": arguments.lifting_data} if arguments.lifting_data else {}),
         "seed": pose_recipe.seed,
         "scores": {},
         "licence": LICENCE,

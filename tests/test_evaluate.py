@@ -96,6 +96,7 @@ def test_evaluate_reports_what_is_missing(tiny_weights, tmp_path, capsys):
     assert "no such set" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_benchmark_times_every_stage(tiny_weights, photo_file, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "MATRIX", 64)
     out = tmp_path / "benchmark.json"

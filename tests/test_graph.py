@@ -160,7 +160,7 @@ def paper_networks():
     return handsegnet(width=1 / 8), posenet(width=1 / 8), poseprior(map_size=8), viewpoint(map_size=8)
 
 
-@pytest.mark.parametrize("reencode", [False, True])
+@pytest.mark.parametrize("reencode", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_saves_and_loads_back_equal(tmp_path, reencode):
     model = full_graph(*paper_networks(), segment_size=(48, 64), crop_size=64, reencode=reencode)
     images = RNG.uniform(0, 255, (2, 50, 70, 3)).astype("float32")

@@ -45,7 +45,9 @@ def toy_poses(rng, count=8):
     }
 
 
-@pytest.mark.parametrize("loss, with_side", [("position", True), ("paper", False)])
+@pytest.mark.parametrize(
+    "loss, with_side", [("position", True), pytest.param("paper", False, marks=pytest.mark.slow)]
+)
 def test_posenet_learns_a_batch(loss, with_side):
     keras.utils.set_random_seed(0)
     augment = Augment(
