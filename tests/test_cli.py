@@ -178,6 +178,7 @@ def test_full_disk(run, photo, monkeypatch):
         assert status == 1 and "/dev/full: cannot be written" in err
 
 
+@pytest.mark.slow
 def test_the_real_command(tiny_weights, photo, tmp_path):
     Image.fromarray(photo).save(tmp_path / "a.png")
     command = [sys.executable, "-m", "hand3d"]

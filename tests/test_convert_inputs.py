@@ -69,6 +69,7 @@ def test_batches_are_alike_for_every_source(sets):
     )
 
 
+@pytest.mark.slow
 def test_roots_become_palms(sets):
     truth = miniature.renders()
     hands = everything(sets["csv"], "training")

@@ -52,6 +52,7 @@ def test_schedules():
     assert common.schedule(Recipe(schedule="1e-4")) == 1e-4
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(tmp_path, monkeypatch):
     seeds = []
 

@@ -175,9 +175,7 @@ def test_every_truncation_is_an_image_error(photo, tmp_path):
         for length in range(1, len(content), max(1, len(content) // 12)):
             (tmp_path / "cut").write_bytes(content[:length])
             try:
-                assert (
-                    load_image(tmp_path / "cut").pixels.shape == photo.shape
-                )  # trailing bytes
+                assert load_image(tmp_path / "cut").pixels.shape == photo.shape  # trailing bytes
             except ImageError:
                 pass
 

@@ -85,6 +85,7 @@ def test_skeleton_and_mask_are_drawn_where_they_are():
     assert np.abs(inspect_hands.draw_hands(absent, 384).astype(int) - plain).max() <= 1
 
 
+@pytest.mark.slow
 def test_downloads_and_the_command(tmp_path, capsys):
     miniature.write_dexter(tmp_path / "dexter", sequences=("Grasp1",))
     miniature.write_rhd(tmp_path / "rhd", samples=miniature.renders()[:4])

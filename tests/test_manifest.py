@@ -19,9 +19,7 @@ def saved(tmp_path):
     for weight in model.weights:  # batch norm statistics that float16 would lose
         if "variance" in weight.name:
             weight.assign(np.full(weight.shape, 1e-9, np.float32))
-    entry = manifest.save_network(
-        model, str(tmp_path), "handsegnet.h5", "handsegnet_lite", CONFIG
-    )
+    entry = manifest.save_network(model, str(tmp_path), "handsegnet.h5", "handsegnet_lite", CONFIG)
     manifest.write_manifest(str(tmp_path), {"tiny": {"networks": {"handsegnet": entry}}})
     return tmp_path, model
 
@@ -47,13 +45,9 @@ def test_round_trip(saved):
 
 def test_same_weights_same_file(saved, tmp_path):
     folder, model = saved
-    entry = manifest.save_network(
-        model, str(tmp_path / "again"), "b/c.h5", "handsegnet_lite", CONFIG
-    )
+    entry = manifest.save_network(model, str(tmp_path / "again"), "b/c.h5", "handsegnet_lite", CONFIG)
     assert entry["file"] == "b/c.h5"
-    expected = json.loads((folder / "manifest.json").read_text())["sets"]["tiny"]["networks"][
-        "handsegnet"
-    ]
+    expected = json.loads((folder / "manifest.json").read_text())["sets"]["tiny"]["networks"]["handsegnet"]
     assert {**entry, "file": 0} == {**expected, "file": 0}
 
 
