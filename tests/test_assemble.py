@@ -48,6 +48,7 @@ def command(folder, out, posenet_runs, *more):
     return [str(argument) for argument in [*arguments, "--lifting", folder / "lift", *more]]
 
 
+@pytest.mark.slow
 def test_the_set_can_be_used_and_says_how_it_was_made(runs, tmp_path):
     folder, networks = runs
     arguments = ("--posenet-share", 0.25, "--revision", "abc", "--min-score", 0)

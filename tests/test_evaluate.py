@@ -75,6 +75,7 @@ def test_perfect_hands_have_no_error_and_missing_ones_count(truth):
     assert evaluate.Errors().summary_2d() == evaluate.Errors().summary_3d() == {}
 
 
+@pytest.mark.slow
 def test_evaluate_writes_every_part(tiny_weights, tmp_path, capsys):
     folder = write_toy_records(tmp_path)
     out = tmp_path / "scores.json"
