@@ -29,7 +29,8 @@ from hand3d import manifest
 from hand3d.files import write_atomic
 from hand3d.training import HandSegNetTraining, LiftingTraining, PoseNetTraining
 
-TRAINABLE = ("posenet", "handsegnet", "lifting")
+PROGRAMS = {"posenet": posenet, "handsegnet": handsegnet, "lifting": lifting}
+TRAINABLE = tuple(PROGRAMS)
 STEPS = dict(steps=300, epoch_steps=50, warmup=30, ema=0.98, batch=32, limit=0)
 WORDS = {
     "posenet": "hand with 2D keypoints",
@@ -55,8 +56,7 @@ def teachable(directory, split):
 
 def recipe_of(role, graph, settings):
     """The recipe for fine-tuning a network: that of its training with fewer and smaller steps."""
-    program = {"posenet": posenet, "handsegnet": handsegnet, "lifting": lifting}[role]
-    recipe = dataclasses.replace(program.RECIPES["lite"], **STEPS, learning_rate=3e-4)
+    recipe = dataclasses.replace(PROGRAMS[role].RECIPES["lite"], **STEPS, learning_rate=3e-4)
     if role == "posenet":
         size = graph.get("crop_size", recipe.crop_size)
         recipe = dataclasses.replace(recipe, crop_size=size, cut=size * 5 // 4, validation=0)
@@ -169,6 +169,10 @@ def run(arguments):
     weight_set = manifest.find(arguments.weights)
     labels = {split: teachable(arguments.data, split) for split in ("training", "evaluation")}
     wanted = arguments.networks.split(",") if arguments.networks else TRAINABLE
+    fields = {field.name for program in PROGRAMS.values() for field in dataclasses.fields(program.Recipe)}
+    for setting in arguments.set:
+        if setting.partition("=")[0] not in fields:
+            raise ValueError(f"--set {setting}: no such key; known are {', '.join(sorted(fields))}")
     unknown = sorted(set(wanted) - set(TRAINABLE))
     if unknown:
         raise ValueError(f"--networks {unknown[0]}: known are {', '.join(TRAINABLE)}")

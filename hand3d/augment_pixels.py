@@ -7,7 +7,8 @@ import math
 
 from keras import ops
 
-GREY = 128 / 255  # what lies outside a picture: zero after the shift by -0.5
+from hand3d.images import GREY
+
 FAR = 1e4  # pixels; where things are that a crop does not show
 
 
@@ -141,7 +142,8 @@ def render(picture, background, drawn, size):
         covers[..., 1:] * (1 - gone[..., 1:]),
     )
     # colours are linear up to here, so they can be changed before the layers are put together
-    image = recolour(warped[..., :3] / 255 * inside + GREY * (1 - inside), drawn["colour"], drawn["offset"])
+    image = (warped[..., :3] * inside + GREY * (1 - inside)) / 255
+    image = recolour(image, drawn["colour"], drawn["offset"])
     other = ops.cast(background, "float32") / 255
     texture = recolour(ops.flip(other, 2), drawn["texture_colour"], drawn["texture_offset"])
     other = recolour(other, drawn["other_colour"], drawn["other_offset"])

@@ -89,11 +89,11 @@ def with_bone_lengths(xyz, bone_lengths):
         raise ValueError(f"bone_lengths: {len(skeleton.BONES)} positive numbers expected, got {bone_lengths}")
     xyz = np.asarray(xyz, np.float64)
     placed = xyz.copy()
-    order = sorted(range(len(lengths)), key=lambda bone: -skeleton.BONES[bone][1])  # bases before tips
-    for bone in order:
-        parent, child = skeleton.BONES[bone]
+    length_to = {child: length for (_, child), length in zip(skeleton.BONES, lengths, strict=True)}
+    for child in skeleton.TOPOLOGICAL_ORDER[1:]:
+        parent = skeleton.PARENTS[child]
         direction = xyz[child] - xyz[parent]
-        placed[child] = placed[parent] + lengths[bone] * direction / max(np.linalg.norm(direction), 1e-12)
+        placed[child] = placed[parent] + length_to[child] * direction / max(np.linalg.norm(direction), 1e-12)
     return placed
 
 

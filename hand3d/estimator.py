@@ -8,13 +8,13 @@ from PIL import Image
 from hand3d import manifest
 from hand3d.graph import full_graph
 from hand3d.hand import Hand, Prediction
-from hand3d.images import PICTURE_SIDE, LoadedImage, load_image
+from hand3d.images import GREY, PICTURE_SIDE, LoadedImage, load_image
+from hand3d.networks.common import score_maps_and_side
 from hand3d.set_options import set_options
 from hand3d.skeleton import ROOT, SIDES
 from hand3d.tracing import traced
 
 BATCH = 8
-PADDING = 128  # mid-grey, 0 for the networks; as in training
 
 
 class HandPoseEstimator:
@@ -60,8 +60,7 @@ class HandPoseEstimator:
                 f'weights {weight_set.name!r}: "frame" is {self.frame} in the manifest, '
                 f"but the graph takes images of {given}"
             )
-        posenet_output = networks["posenet"].output
-        self.tells_side = isinstance(posenet_output, dict) and "side" in posenet_output
+        self.tells_side = score_maps_and_side(networks["posenet"].output)[1] is not None
         self._run = traced(self.model)
 
     def __call__(self, image):
@@ -164,7 +163,7 @@ def fit(pixels, canvas_side):
     factor = canvas_side / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     left, top = (canvas_side - size[0]) // 2, (canvas_side - size[1]) // 2
-    canvas = np.full((canvas_side, canvas_side, 3), PADDING, np.uint8)
+    canvas = np.full((canvas_side, canvas_side, 3), GREY, np.uint8)
     image = Image.fromarray(pixels)
     if image.size != size:
         image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)

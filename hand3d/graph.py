@@ -4,6 +4,7 @@ import keras
 
 from hand3d import layers, legacy
 from hand3d.candidates import BestRegion, ForEachRegion, HandRegions
+from hand3d.networks.common import score_maps_and_side
 from hand3d.networks.mirrored import average_mirrored
 from hand3d.scoremaps import GRIDS
 from hand3d.skeleton import SIDES
@@ -85,6 +86,9 @@ def full_graph(
     image = keras.Input((*segment_size, 3) if old else (None, None, 3), name="image", dtype="float32")
     hand_side = keras.Input((len(SIDES),), name="hand_side", dtype="float32")
 
+    def for_each(values, label):
+        return values if candidates == 1 else ForEachRegion(candidates, name=label)(values)
+
     # --- where is the hand
     small = image if old else layers.ResizeImages(segment_size, name="segment_image")(image)
     logits = handsegnet(_network_range("segment_pixels")(small))
@@ -96,33 +100,34 @@ def full_graph(
         centre, side_length = layers.ComponentBox(crop_size, crop_factor, name="box")([component, image])
 
     # --- its keypoints; pixels are shifted before the crop, so that outside becomes mid-grey as in the paper
-    pixels = ForEachRegion(candidates, name="image_regions")(_network_range("image_pixels")(image))
+    pixels = for_each(_network_range("image_pixels")(image), "image_regions")
     cut, back = (
         (legacy.LegacyCrop, legacy.LegacyCropToImage) if old else (layers.CropImages, layers.CropToImage)
     )
     crop_pixels = cut(crop_size, name="crop")([pixels, centre, side_length])
     posenet = average_mirrored(posenet) if mirror else posenet
-    score_maps, side_logits = _posenet_outputs(posenet(crop_pixels))
+    stages, side_logits = score_maps_and_side(posenet(crop_pixels))
+    score_maps = stages[-1]
     if map_mode == "probability":
         score_maps = layers.SpatialSoftmax(name="probability_maps")(score_maps)
     uv_crop, confidence = layers.DecodeScoreMaps(crop_size, map_mode, grid, name="decode")(score_maps)
 
     # --- which of the objects is the hand
-    region_mask = ForEachRegion(candidates, name="mask_regions")(mask)
+    region_mask = for_each(mask, "mask_regions")
     scores = layers.HandScore(name="region_scores")([region_mask, component, confidence])
 
     def best(values, label):
-        return BestRegion(candidates, name=label)([scores, values])
+        return values if candidates == 1 else BestRegion(candidates, name=label)([scores, values])
 
     component, centre = best(component, "component"), best(centre, "box_centre")
     side_length, crop_pixels = best(side_length, "box_side"), best(crop_pixels, "best_crop")
     score_maps, uv_crop = best(score_maps, "score_maps"), best(uv_crop, "best_uv_crop")
     confidence = best(confidence, "keypoint_scores")
-    side_logits = [best(logits, "side_logits") for logits in side_logits]
+    known_side = [] if side_logits is None else [best(side_logits, "side_logits")]
     keypoints_uv = back(crop_size, name="keypoints_uv")([uv_crop, centre, side_length])
 
     # --- lifted to 3D
-    side, side_one_hot = layers.ResolveSide(name="side")([hand_side, *side_logits])
+    side, side_one_hot = layers.ResolveSide(name="side")([hand_side, *known_side])
     lifting_size = poseprior.inputs[0].shape[1]
     lifting_maps = score_maps
     if reencode:
@@ -152,14 +157,3 @@ def full_graph(
 def _network_range(name):
     """0..255 -> -0.5..0.5."""
     return keras.layers.Rescaling(1.0 / 255.0, -0.5, dtype="float32", name=name)
-
-
-def _posenet_outputs(outputs):
-    """The last score maps and a list with the side's logits, empty if there are none."""
-    side = []
-    if isinstance(outputs, dict):
-        if "score_maps" not in outputs:
-            raise ValueError(f'posenet: an output "score_maps" expected, got {sorted(outputs)}')
-        side = [outputs["side"]] if "side" in outputs else []
-        outputs = outputs["score_maps"]
-    return (outputs[-1] if isinstance(outputs, (list, tuple)) else outputs), side

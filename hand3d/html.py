@@ -45,13 +45,13 @@ def html_page(predictions, rate=30.0):
         "rate": rate,
         "frames": [_frame(prediction) for prediction in predictions],
     }
+    # a file name must not end the script that the data stand in
+    data = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     viewer = resources.files("hand3d") / "viewer"
     name = os.path.basename(str(predictions[0].path or "hand"))
     return string.Template((viewer / "page.html").read_text("utf-8")).substitute(
         title=html.escape(f"{name} - hand3d"),
-        data=json.dumps(data, separators=(",", ":")).replace(
-            "<", "\\u003c"
-        ),  # no "</script>" from a file name
+        data=data,
         script=(viewer / "viewer.min.js").read_text("utf-8"),
     )
 

@@ -19,6 +19,7 @@ EXTENSIONS = (
     ".jpg .jpeg .jpe .jfif .mpo .png .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .jp2 .avif .tga .ico"
 ).split()
 MAX_PIXELS = 2**28  # 268 megapixels: above the 200 of a telephone; 1 GiB once decoded to RGB by Pillow
+GREY = 128  # what lies outside an image, in training and after: 0 for the networks
 PICTURE_SIDE = 1280  # enough for the networks and a picture: the estimator reduces larger files to this
 
 _ORIENTATION_TAG = 0x0112
@@ -148,9 +149,7 @@ def _check_file(path):
     except FileNotFoundError as error:
         raise ImageError(f"{path}: no such file") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise ImageError(
-            f"{path!s}: cannot be read: {getattr(error, 'strerror', None) or error}"
-        ) from error
+        raise ImageError(f"{path!s}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if stat.S_ISDIR(status.st_mode):
         raise ImageError(f"{path}: is a folder, expected an image file")
     if not stat.S_ISREG(status.st_mode):

@@ -108,19 +108,6 @@ class HandMask(Float32Layer):
 
 
 @register
-class HandComponent(Float32Layer):
-    """Hand probability (B, H, W) -> object map (B, H, W), see `segmentation.hand_component`."""
-
-    OPTIONS = ("reach", "stride")
-
-    def __init__(self, reach=segmentation.REACH, stride=1, **kwargs):
-        super().__init__(reach=reach, stride=stride, **kwargs)
-
-    def call(self, mask_probability):
-        return ops.stop_gradient(segmentation.hand_component(mask_probability, self.reach, self.stride))
-
-
-@register
 class ComponentBox(Float32Layer):
     """[object map (B, h, w), image (B, H, W, C)] -> (centre (B, 2), side (B,)) of the crop in image pixels.
 

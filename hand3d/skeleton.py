@@ -12,26 +12,23 @@ SIDES = ("left", "right")  # index 0 and 1 wherever a side is a number or a one-
 
 ROOT = 0
 KEYPOINT_NAMES = ("root",) + tuple(
-    f"{finger}_{joint}"
-    for finger in FINGERS
-    for joint in (THUMB_JOINTS if finger == "thumb" else JOINTS)
+    f"{finger}_{joint}" for finger in FINGERS for joint in (THUMB_JOINTS if finger == "thumb" else JOINTS)
 )
 NUM_KEYPOINTS = len(KEYPOINT_NAMES)
 INDEX = {name: number for number, name in enumerate(KEYPOINT_NAMES)}
 
 # finger -> its keypoints from tip to base
 CHAINS = {
-    finger: tuple(range(1 + len(JOINTS) * k, 1 + len(JOINTS) * (k + 1)))
-    for k, finger in enumerate(FINGERS)
+    finger: tuple(range(1 + len(JOINTS) * k, 1 + len(JOINTS) * (k + 1))) for k, finger in enumerate(FINGERS)
 }
 TIPS = tuple(chain[0] for chain in CHAINS.values())
 BASES = tuple(chain[-1] for chain in CHAINS.values())
 
 # parent of each keypoint on the way to the root; the root is its own
-PARENTS = (ROOT,) + tuple(
-    ROOT if keypoint in BASES else keypoint + 1 for keypoint in range(1, NUM_KEYPOINTS)
-)
+PARENTS = (ROOT,) + tuple(ROOT if keypoint in BASES else keypoint + 1 for keypoint in range(1, NUM_KEYPOINTS))
 BONES = tuple((PARENTS[keypoint], keypoint) for keypoint in range(1, NUM_KEYPOINTS))
+# keypoints so ordered that parents come before children
+TOPOLOGICAL_ORDER = (ROOT,) + tuple(keypoint for chain in CHAINS.values() for keypoint in reversed(chain))
 
 # The bone of unit length in normalised coordinates.  The paper's text names the index finger; the
 # released code measures the middle finger's, from MCP to PIP, and so do we.
@@ -41,9 +38,7 @@ CANONICAL_Y = INDEX["middle_mcp"]
 CANONICAL_X = INDEX["little_mcp"]
 
 # the two hands of one person in one (42, ...) array, as RHD stores them
-HAND_SLICES = {
-    side: slice(k * NUM_KEYPOINTS, (k + 1) * NUM_KEYPOINTS) for k, side in enumerate(SIDES)
-}
+HAND_SLICES = {side: slice(k * NUM_KEYPOINTS, (k + 1) * NUM_KEYPOINTS) for k, side in enumerate(SIDES)}
 
 # one colour a finger for drawing, RGB; readable on skin and under colour blindness (Okabe-Ito)
 FINGER_COLOURS = {

@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from hand3d import geometry, losses, scoremaps
+from hand3d.networks.common import score_maps_and_side
 from hand3d.skeleton import NUM_KEYPOINTS, SIDES
 
 PCK_SHARE = 0.05  # of the crop's side: the distance up to which a keypoint counts as right
@@ -60,14 +61,6 @@ class _Training(keras.Model):
         for name, value in self.measure(y_pred).items():
             self.means[name].update_state(*value if isinstance(value, tuple) else (value,))
         return self.get_metrics_result()
-
-
-def score_maps_and_side(outputs):
-    """Outputs of any PoseNet -> list of score maps, one a stage, and the side's logits or None."""
-    side = None
-    if isinstance(outputs, dict):
-        outputs, side = outputs["score_maps"], outputs.get("side")
-    return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs], side
 
 
 class PoseNetTraining(_Training):

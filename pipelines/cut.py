@@ -5,11 +5,11 @@ TensorFlow, for processes that have none.  Tests hold the two together.
 import numpy as np
 from scipy import sparse
 
+from hand3d.images import GREY
 from hand3d.skeleton import NUM_KEYPOINTS, ROOT, SIDES
 from pipelines.records import SOURCES
 from pipelines.rules import HAND_IDS, palm_from_wrist, palm_visible
 
-GREY = 128.0  # outside an image
 ZOOMS = (1.4, 4.0)  # side of a zoomed view by the hand's box
 
 

@@ -6,11 +6,11 @@ it has; what is missing is 0 and marked so.
 
 import tensorflow as tf
 
+from hand3d.images import GREY
 from hand3d.skeleton import NUM_KEYPOINTS, ROOT
 from pipelines.records import HAND_IDS, MASK_KINDS, ROOTS
 from pipelines.rules import palm_from_wrist, palm_present, palm_visible
 
-GREY = 128.0  # outside an image, as `hand3d.augment` has it
 MIN_LABELS = 3  # keypoints of a hand that can be cut out
 KEYPOINT_REACH = 1.35  # extent of a hand by that of its visible keypoints: the median of rendered hands
 
@@ -105,5 +105,5 @@ def cut_square(image, covers, cut, side):
     low, high = (cut[1::-1] - margin) / (size - 1), (cut[1::-1] + margin) / (size - 1)
     box = tf.concat([low, high], 0)[None]
     fine = tf.image.crop_and_resize(layers[None], box, [0], (2 * side, 2 * side), extrapolation_value=0.0)
-    picture = tf.nn.avg_pool2d(fine, 2, 2, "VALID")[0] + (GREY, GREY, GREY, 0.0, 0.0)
+    picture = tf.nn.avg_pool2d(fine, 2, 2, "VALID")[0] + [GREY, GREY, GREY, 0, 0]
     return tf.cast(tf.clip_by_value(tf.round(picture), 0, 255), tf.uint8)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from hand3d.skeleton import NUM_KEYPOINTS, SIDES
 from pipelines import rules
+from pipelines.cut import ZOOMS
 from pipelines.hands import cut_square, hand, person
 from pipelines.poses import read_poses
 from pipelines.records import HAND_IDS, MASK_KINDS, ROOTS, decode_pictures, mixed, read_info, read_records
@@ -118,7 +119,7 @@ def handsegnet_batches(
             box = hand(sample, number)["cut"]
             key = tf.strings.to_hash_bucket_strong(sample["id"], 2**31 - 1, key=(number, 2017))
             random = tf.random.stateless_uniform((3,), tf.stack([key, 0]))
-            factor = 1.4 * (4 / 1.4) ** random[0]
+            factor = ZOOMS[0] * (ZOOMS[1] / ZOOMS[0]) ** random[0]
             moved = box[:2] + (random[1:] - 0.5) * (factor - 1) * box[2]
             cuts.append(tf.concat([moved, [factor * box[2]]], 0))
             keep.append(box[2] >= min_box)

@@ -24,12 +24,12 @@ import io
 import multiprocessing
 import os
 import sys
-import time
 
 import numpy as np
 
 from hand3d.files import write_atomic
 from hand3d.skeleton import HAND_SLICES, NUM_KEYPOINTS
+from pipelines.progress import Progress
 
 SPLITS = ("training", "evaluation")
 CHUNK = 64  # people whose fingers are solved together
@@ -118,18 +118,12 @@ def run(arguments):
         (arguments.split, arguments.seed, start, min(start + CHUNK, arguments.count))
         for start in range(0, arguments.count, CHUNK)
     ]
-    hands, started, shown = {}, time.time(), 0.0
-    with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
+    hands, progress = {}, Progress(arguments.count, sys.stderr, unit="people")
+    with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool, progress:
         for done, chunk in enumerate(pool.imap(_draw_chunk, chunks), 1):
             for key, values in chunk.items():
                 hands.setdefault(key, []).extend(values)
-            if time.time() - shown > (1 if sys.stderr.isatty() else 30) or done == len(chunks):
-                shown = time.time()
-                people = min(done * CHUNK, arguments.count)
-                rate = people / max(shown - started, 1e-6)
-                end = "\r" if sys.stderr.isatty() and done < len(chunks) else "\n"
-                line = f"{people}/{arguments.count} people, {rate:.1f}/s"
-                print(line, end=end, file=sys.stderr, flush=True)
+            progress.show(min(done * CHUNK, arguments.count))
     write_poses(arguments.out, hands, arguments.split)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hand3d import HandPoseEstimator
-from hand3d.estimator import PADDING, canvas_to_image, fit
-from hand3d.images import ImageError, load_image
+from hand3d.estimator import canvas_to_image, fit
+from hand3d.images import GREY, ImageError, load_image
 from hand3d.manifest import WeightsError
 from hand3d.skeleton import NUM_KEYPOINTS, ROOT
 
@@ -28,7 +28,7 @@ def test_a_dot_comes_back_to_its_pixel():
         pixels = np.zeros((height, width, 3), np.uint8)
         pixels[20:23, 30:33] = 255  # centred at (31, 21)
         canvas, area = fit(pixels, 96)
-        weight = np.where((canvas == PADDING).all(-1), 0, canvas[..., 0]).astype(float)
+        weight = np.where((canvas == GREY).all(-1), 0, canvas[..., 0]).astype(float)
         v, u = np.mgrid[:96, :96]
         centroid = np.array([[(u * weight).sum(), (v * weight).sum()]]) / weight.sum()
         np.testing.assert_allclose(canvas_to_image(centroid, area, (width, height)), [[31, 21]], atol=0.15)

@@ -87,6 +87,7 @@ def test_errors(mine, tiny_weights, tmp_path, capsys):
         (["--data", str(only)], "missing"),
         (["--data", mine, "--networks", "lifting"], "nothing there to train lifting on"),
         (["--data", mine, "--networks", "hands"], "--networks hands: known are posenet"),
+        (["--data", mine, "--set", "stepz=3"], "--set stepz=3: no such key; known are"),
         (["--data", mine, "--weights", str(tmp_path / "none")], "neither a shipped set"),
     ):
         assert finetune.main([*given, *arguments]) == 1

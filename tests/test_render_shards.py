@@ -16,9 +16,9 @@ from toy_samples import toy_sample
 
 pytest.importorskip("google_crc32c", reason="needs google-crc32c: pip install google-crc32c")
 from pipelines import records  # noqa: E402
+from pipelines.progress import Progress, duration  # noqa: E402
 from pipelines.render import __main__ as command  # noqa: E402
 from pipelines.render import context, provenance, rhd_layout, shards, workers  # noqa: E402
-from pipelines.render.progress import Progress, duration  # noqa: E402
 
 DRIVER = """
 import sys

@@ -93,3 +93,17 @@ def test_damaged_files_are_named(tmp_path):
             safe_pickle.load(path)
     with pytest.raises(FileNotFoundError):
         safe_pickle.load(str(tmp_path / "none"))
+
+
+def test_what_would_fill_the_memory_or_upset_numpy_is_refused(tmp_path):
+    array, huge = b"\x80\x02cnumpy\nndarray\n", b"\x8a\x06\x00\x00\x00\x00\x00\x10"
+    dtype = b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00V8\x85R"
+    for content, words in (
+        (array + huge + b"\x85\x85R.", "not callable"),  # ndarray((2 ** 44,))
+        (b"\x80\x02Nr\xff\xff\xff\x7f.", "memory cell"),
+        (b"Np2000000000\n.", "memory cell"),
+        (dtype + b".", "a function or a type"),
+    ):
+        (tmp_path / "a.pickle").write_bytes(content)
+        with pytest.raises(ValueError, match=f"a.pickle.*{words}"):
+            safe_pickle.load(str(tmp_path / "a.pickle"))

@@ -55,3 +55,17 @@ def _init():
         "kernel_initializer": keras.initializers.GlorotUniform(),
         "bias_initializer": keras.initializers.Constant(BIAS),
     }
+
+
+def score_maps_and_side(outputs):
+    """What any PoseNet puts out, or the shape of it -> list of score maps, one a stage, and the side or None.
+
+    outputs: score maps, a list of them, or a dict with "score_maps" (either of these) and perhaps "side".
+    ValueError for a dict without "score_maps".
+    """
+    side = None
+    if isinstance(outputs, dict):
+        if "score_maps" not in outputs:
+            raise ValueError(f'posenet: an output "score_maps" expected, got {sorted(outputs)}')
+        outputs, side = outputs["score_maps"], outputs.get("side")
+    return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs], side

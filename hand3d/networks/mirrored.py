@@ -6,6 +6,8 @@ A left hand mirrored is a right one, so the keypoints stay the same ones and the
 import keras
 from keras import ops
 
+from hand3d.networks.common import score_maps_and_side
+
 register = keras.saving.register_keras_serializable("hand3d")
 
 
@@ -17,12 +19,8 @@ def average_mirrored(posenet, name="mirrored"):
     posenet has them.  Logits over positions are averaged before the softmax: a geometric mean of beliefs.
     """
     crop = keras.Input(posenet.inputs[0].shape[1:], name="crop_pixels", dtype="float32")
-    outputs = posenet(WithMirrored(name=f"{name}_both")(crop))
-    side = None
-    if isinstance(outputs, dict):
-        outputs, side = outputs["score_maps"], outputs.get("side")
-    maps = outputs[-1] if isinstance(outputs, (list, tuple)) else outputs
-    averaged = {"score_maps": MeanOfMirrored(axis=2, name=f"{name}_maps")(maps)}
+    maps, side = score_maps_and_side(posenet(WithMirrored(name=f"{name}_both")(crop)))
+    averaged = {"score_maps": MeanOfMirrored(axis=2, name=f"{name}_maps")(maps[-1])}
     if side is not None:
         averaged["side"] = MeanOfMirrored(axis=1, name=f"{name}_side")(side)
     return keras.Model(crop, averaged, name=name)

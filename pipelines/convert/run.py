@@ -20,6 +20,7 @@ from hand3d.files import write_atomic
 from pipelines import convert, records
 from pipelines.convert.common import Skip, check_labels
 from pipelines.convert.verify import judge, verify_shard
+from pipelines.progress import Progress
 from pipelines.tfrecord_io import masked_crc32c, write_tfrecord
 
 try:
@@ -141,7 +142,7 @@ def _run(source, listing, generator, folder, out, split, workers, options, show)
     describe = {"licence": licence, "generator": generator}
     records.write_info(out, split, {}, **describe, further=further)
     started = time.time()
-    for name, part in _in_parallel(jobs, workers, show, len(listing.items)):
+    for name, part in _in_parallel(jobs, workers):
         parts[name] = part
     seconds = time.time() - started
     hands = {
@@ -183,7 +184,7 @@ def _report(listing, parts, problems, doubts, expected, folder):
     }
 
 
-def _in_parallel(jobs, workers, show, total):
+def _in_parallel(jobs, workers):
     """Yields (name, part) of each job as it ends, with progress on standard error."""
     if not jobs:
         return
@@ -191,37 +192,28 @@ def _in_parallel(jobs, workers, show, total):
     affinity = getattr(os, "sched_getaffinity", None)
     workers = min(workers or (len(affinity(0)) if affinity else os.cpu_count() or 1), len(jobs))
     context = multiprocessing.get_context("spawn")
-    done, started = context.Value("q", 0), time.time()
-    if workers == 1:  # here: starting a process takes longer than converting a small set
-        start_worker(done)
-        for name, job in jobs:
-            yield name, convert_shard(job)
-            _progress(total - waiting + done.value, total, done.value, started, name == jobs[-1][0])
-        return
-    pool = concurrent.futures.ProcessPoolExecutor(workers, context, start_worker, (done,))
-    try:
-        futures = {pool.submit(convert_shard, job): name for name, job in jobs}
-        while futures:
-            finished, _ = concurrent.futures.wait(futures, 1.0, concurrent.futures.FIRST_COMPLETED)
-            for future in finished:
-                try:
-                    yield futures.pop(future), future.result()
-                except concurrent.futures.process.BrokenProcessPool:
-                    raise OSError("a worker ended suddenly (out of memory?); run the command again") from None
-            _progress(total - waiting + done.value, total, done.value, started, not futures)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _progress(done, total, now, started, last):
-    rate = now / max(time.time() - started, 1e-6)
-    left = (total - done) / rate / 60 if rate else float("inf")
-    line = f"{done}/{total} samples, {rate:.0f} samples/s, {left:.1f} min left"
-    if sys.stderr.isatty():
-        print(line, end="\n" if last else "\r", file=sys.stderr, flush=True)
-    elif last or time.time() - _worker.get("shown", 0) > 30:
-        _worker["shown"] = time.time()
-        print(line, file=sys.stderr, flush=True)
+    done = context.Value("q", 0)
+    with Progress(waiting, sys.stderr) as progress:
+        if workers == 1:  # here: starting a process takes longer than converting a small set
+            start_worker(done)
+            for name, job in jobs:
+                yield name, convert_shard(job)
+                progress.show(done.value)
+            return
+        pool = concurrent.futures.ProcessPoolExecutor(workers, context, start_worker, (done,))
+        try:
+            futures = {pool.submit(convert_shard, job): name for name, job in jobs}
+            while futures:
+                finished, _ = concurrent.futures.wait(futures, 1.0, concurrent.futures.FIRST_COMPLETED)
+                for future in finished:
+                    try:
+                        yield futures.pop(future), future.result()
+                    except concurrent.futures.process.BrokenProcessPool:
+                        reason = "a worker ended suddenly (out of memory?); run the command again"
+                        raise OSError(reason) from None
+                progress.show(done.value)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _finished(job):

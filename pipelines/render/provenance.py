@@ -5,7 +5,7 @@ import os
 import zlib
 from pathlib import Path
 
-NOT_DRAWING = "__main__ build_body makehuman progress provenance rhd_layout serve shards workers".split()
+NOT_DRAWING = "__main__ build_body makehuman provenance rhd_layout serve shards workers".split()
 
 
 def prepare(arguments, counts):

@@ -14,8 +14,8 @@ import os
 import sys
 
 from hand3d.files import write_atomic
+from pipelines.progress import Progress
 from pipelines.render import provenance, rhd_layout, workers
-from pipelines.render.progress import Progress
 
 SAMPLES_PER_SHARD = 250
 EVALUATION_SHARE = 16  # --split both renders one evaluation sample for so many training samples

@@ -13,6 +13,10 @@ class SourceError(ValueError):
     """A file that cannot be converted; the message says which entry, what was expected and what came."""
 
 
+class Damaged(SourceError):
+    """A file that breaks off or makes no sense."""
+
+
 def check_size(name, shape, itemsize, taken=0):
     """Bytes of an array that a file declares; SourceError if it, with what came before it, is too large."""
     shape = tuple(shape)
@@ -26,10 +30,14 @@ def check_size(name, shape, itemsize, taken=0):
 
 def from_bytes(name, content, dtype, shape, fortran=False):
     """An array (float32) over the bytes of a file, whose number has to be that of the shape."""
-    if dtype.kind not in KINDS:
+    return numbers(name, content, dtype, shape, fortran).astype(np.float32)
+
+
+def numbers(name, content, dtype, shape, fortran=False, kinds=KINDS):
+    """An array of type `dtype` over the bytes of a file, read-only; as in `from_bytes`."""
+    if dtype.kind not in kinds:
         raise SourceError(f"{name}: values of type {dtype}, expected numbers")
     size = check_size(name, shape, dtype.itemsize)
     if len(content) != size:
         raise SourceError(f"{name}: {len(content)} bytes, expected {size} for {tuple(shape)} of {dtype}")
-    values = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
-    return values.astype(np.float32)
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")

@@ -13,7 +13,7 @@ import pickletools
 
 import numpy as np
 
-from weights.convert.limits import MAX_ARRAYS, SourceError, check_size, from_bytes
+from weights.convert.limits import KINDS, MAX_ARRAYS, Damaged, SourceError, check_size, from_bytes, numbers
 
 MAX_OPCODES = 2_000_000
 OPCODES = set(
@@ -24,18 +24,20 @@ OPCODES = set(
 )
 
 
-def load_pickle(content, name="pickle"):
-    """What a pickle of protocol 2 or later holds: dicts, lists, tuples, text, numbers, float32 arrays.
+def load_pickle(content, name="pickle", *, opcodes=OPCODES, known=None, most=MAX_OPCODES):
+    """What a pickle of protocol 2 or later holds: dicts, lists, tuples, text, numbers, notes on arrays.
 
-    content: bytes.  name: for messages.  Raises SourceError; nothing that the pickle names is ever called.
+    content: bytes.  name: for messages.  opcodes, known, most: what may occur, if not what weights need:
+    names of opcodes, {(module, name): what stands for it}, and the number of opcodes.
+    Raises SourceError; nothing that the pickle names is ever called.
     """
-    _check_opcodes(content, name)
+    _check_opcodes(content, name, opcodes, most)
     try:
-        made = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+        made = _Unpickler(content, KNOWN if known is None else known).load()
     except SourceError as error:
         raise SourceError(f"{name}: {error}") from None
     except Exception as error:  # a damaged pickle raises almost anything
-        raise SourceError(f"{name}: damaged pickle ({error or type(error).__name__})") from error
+        raise Damaged(f"{name}: damaged pickle ({error or type(error).__name__})") from error
     return made
 
 
@@ -74,25 +76,25 @@ def _leaves(made, name, prefix="", depth=0):
             yield key, value
 
 
-def _check_opcodes(content, name):
+def _check_opcodes(content, name, opcodes, most):
     stored = 0
     try:
         for count, (opcode, argument, place) in enumerate(pickletools.genops(io.BytesIO(content))):
-            if opcode.name not in OPCODES:
+            if opcode.name not in opcodes:
                 old = "; files of protocol 0 or 1 have to be saved again" if opcode.proto < 2 else ""
                 raise SourceError(f"{name}: opcode {opcode.name} at byte {place} is no part of an array{old}")
-            stored += opcode.name in ("BINPUT", "LONG_BINPUT", "MEMOIZE")
-            if opcode.name == "LONG_BINPUT" and argument > stored:
+            stored += opcode.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
+            if opcode.name in ("PUT", "LONG_BINPUT") and argument > stored:
                 raise SourceError(f"{name}: memory cell {argument} at byte {place}, but {stored} are in use")
-            if count > MAX_OPCODES:
-                raise SourceError(f"{name}: more than {MAX_OPCODES} opcodes")
+            if count > most:
+                raise SourceError(f"{name}: more than {most} opcodes")
     except SourceError:
         raise
     except Exception as error:  # ValueError, UnicodeDecodeError, OverflowError ...
-        raise SourceError(f"{name}: truncated or damaged pickle ({error})") from error
+        raise Damaged(f"{name}: truncated or damaged pickle ({error})") from error
 
 
-class _Note:
+class Note:
     """Base of what a pickle gets to hold: no attributes beyond the slots, no state unless it is taken."""
 
     __slots__ = ()
@@ -101,7 +103,7 @@ class _Note:
         raise SourceError(f"{type(self).__name__} takes no state")
 
 
-class _Function(_Note):
+class _Function(Note):
     """Stands for a function that the pickle names."""
 
     __slots__ = ("_call",)
@@ -118,7 +120,7 @@ class _Function(_Note):
         object.__setattr__(self, name, value)
 
 
-class _Dtype(_Note):
+class _Dtype(Note):
     """Notes on a numpy.dtype."""
 
     __slots__ = ("code", "order")
@@ -140,12 +142,17 @@ class _Dtype(_Note):
         return np.dtype(("" if self.order == "|" else self.order) + self.code)
 
 
-class Array(_Note):
-    """Notes on a numpy.ndarray.  objects: list, if it is one of objects."""
+class Array(Note):
+    """Notes on a numpy.ndarray.
 
-    __slots__ = ("shape", "dtype", "fortran", "content", "objects")
+    objects: list, if it is one of objects.  native: its bytes get this machine's order, as numpy's own
+    `__setstate__` has it; over a buffer they keep theirs.
+    """
+
+    __slots__ = ("shape", "dtype", "fortran", "content", "objects", "native")
 
     def __init__(self, *arguments):
+        self.native = True
         self.shape, self.dtype, self.fortran, self.content, self.objects = (0,), None, False, b"", None
 
     def __setstate__(self, state):
@@ -165,6 +172,16 @@ class Array(_Note):
             raise SourceError(f"{name}: an array without numbers")
         return from_bytes(name, self.content, self.dtype.numpy(name), self.shape, bool(self.fortran))
 
+    def plain(self, name):
+        """The numpy array or, of no dimensions, the numpy scalar that was stored.  SourceError as above."""
+        if self.objects is not None:
+            raise SourceError(f"{name}: an array of objects, expected numbers")
+        if self.dtype is None:
+            raise SourceError(f"{name}: an array without numbers")
+        dtype = self.dtype.numpy(name)
+        values = numbers(name, self.content, dtype, self.shape, bool(self.fortran), KINDS + "b")
+        return values.astype(dtype.newbyteorder("=") if self.native else dtype)[()]
+
 
 def _scalar(dtype, content=b""):
     made = Array()
@@ -175,6 +192,7 @@ def _scalar(dtype, content=b""):
 def _from_buffer(content, dtype, shape, order="C"):
     made = Array()
     made.__setstate__((1, shape, dtype, order == "F", content))
+    made.native = False
     return made
 
 
@@ -189,7 +207,7 @@ def _ordered(pairs=()):
 
 
 _NUMPY = {"multiarray": {"_reconstruct": Array, "scalar": _scalar}, "numeric": {"_frombuffer": _from_buffer}}
-_KNOWN = {
+KNOWN = {
     **{
         (f"{core}.{module}", name): call
         for core in ("numpy.core", "numpy._core")
@@ -204,10 +222,14 @@ _KNOWN = {
 
 
 class _Unpickler(pickle.Unpickler):
+    def __init__(self, content, known):
+        super().__init__(io.BytesIO(content), encoding="latin1")
+        self.known = known
+
     def find_class(self, module, name):
-        if (module, name) not in _KNOWN:
+        if (module, name) not in self.known:
             raise SourceError(f"asks for {module}.{name}, which is no part of an array; nothing was run")
-        return _Function(_KNOWN[module, name])
+        return _Function(self.known[module, name])
 
 
 def _bytes(content):

@@ -11,11 +11,11 @@ WINDOW = 120.0  # seconds over which the speed is taken
 class Progress:
     """Shows samples, samples/s and time left: in place on a terminal, else as a line every 30 s.
 
-    total: samples.  stream: a text file.  clock: seconds.
+    total: samples, or what `unit` says.  stream: a text file.  clock: seconds.
     """
 
-    def __init__(self, total, stream=None, clock=time.monotonic):
-        self.total, self.stream, self.clock = total, stream or sys.stdout, clock
+    def __init__(self, total, stream=None, clock=time.monotonic, unit="samples"):
+        self.unit, self.total, self.stream, self.clock = unit, total, stream or sys.stdout, clock
         self.terminal = self.stream.isatty()
         self.history = collections.deque([(clock(), 0)])
         self.shown, self.done = clock(), 0
@@ -43,7 +43,7 @@ class Progress:
         filled = WIDTH * self.done // self.total
         bar = "#" * filled + "." * (WIDTH - filled)
         left = f", {duration((self.total - self.done) / rate)} left" if rate else ""
-        return f"[{bar}] {self.done}/{self.total} samples, {rate:.1f} samples/s{left}"
+        return f"[{bar}] {self.done}/{self.total} {self.unit}, {rate:.1f} {self.unit}/s{left}"
 
     def _print(self, end):
         clear = "\x1b[K" if self.terminal else ""
