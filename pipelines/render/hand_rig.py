@@ -11,11 +11,11 @@ import numpy as np
 FINGERS = range(1, 6)
 # MakeHuman's bones end off the anatomical joints.  These moves bring the proportions of palm and phalanges to
 # those of real hands: tables of bone lengths, labelled photographs, and where the web between the fingers is.
-WRIST_SHIFT = 0.085  # of the wrist-to-middle-MCP length, towards the fingers
-MCP_SHIFT = {2: -0.137, 3: -0.137, 4: -0.137, 5: -0.13}  # likewise, along the metacarpals
-PIP_SHIFT = {2: 0.085, 3: 0.04, 4: 0.02, 5: 0.0}  # of the proximal phalanx, towards the tip
+WRIST_SHIFT = 0.1  # of the wrist-to-middle-MCP length, towards the fingers
+MCP_SHIFT = -0.1  # likewise, along the metacarpals
+INDEX_PIP_SHIFT = 0.06  # of the proximal phalanx, towards the tip
 CMC_SHIFT = -0.06  # of the wrist-to-middle-MCP length: the thumb's base, towards the wrist
-THUMB_MCP_SHIFT = 0.18  # of the thumb's proximal phalanx, towards the tip
+THUMB_MCP_SHIFT = 0.16  # of the thumb's proximal phalanx, towards the tip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,10 +65,10 @@ def fit_hand_rig(body, control, heads, tails, side):
     palm = pivots[finger[3]] - pivots[0]
     reach = np.linalg.norm(palm)
     for f in range(2, 6):
-        mcp, pip = finger[f], finger[f] + 1
-        proximal = pivots[pip] - pivots[mcp]
-        pivots[mcp] += MCP_SHIFT[f] * reach * unit(pivots[mcp] - pivots[f - 1])  # f - 1: its metacarpal
-        pivots[pip] += PIP_SHIFT[f] * proximal
+        mcp = finger[f]
+        if f == 2:
+            pivots[mcp + 1] += INDEX_PIP_SHIFT * (pivots[mcp + 1] - pivots[mcp])
+        pivots[mcp] += MCP_SHIFT * reach * unit(pivots[mcp] - pivots[f - 1])  # f - 1: its metacarpal
     pivots[0] += WRIST_SHIFT * palm
     proximal = pivots[finger[1] + 2] - pivots[finger[1] + 1]
     pivots[finger[1]] += CMC_SHIFT * palm
