@@ -18,6 +18,7 @@ import sys
 from experiments import handsegnet, lifting, posenet, recipes
 from hand3d import manifest
 from hand3d.networks.standardised import fold
+from hand3d.pictorial import PEAKS
 
 LICENCE = "Apache-2.0; trained on pictures rendered by this repository alone"
 
@@ -122,12 +123,14 @@ def assemble(arguments):
             "map_mode": "probability" if lite else "linear",
             "reencode": lite,
             "mirror": lite,
+            "peaks": PEAKS if lite else 1,
             "candidates": 2 if lite else 1,
             "crop_factor": 1.45 if lite else 1.25,
         },
         "min_score": arguments.min_score,
         "recipe": {key: history(program, runs[key]) for key, program in programs.items()}
-        | {"posenet_share": arguments.posenet_share},
+        | {"posenet_share": arguments.posenet_share}
+        | ({"note": arguments.note} if arguments.note else {}),
         "data": data | ({"lifting": arguments.lifting_data} if arguments.lifting_data else {}),
         "seed": pose_recipe.seed,
         "scores": {},
@@ -153,6 +156,7 @@ def main(argv=None):
         help="average PoseNet's last two runs, the last one counting so much (%(default)s)",
     )
     parser.add_argument("--lifting-data", help="how the poses for lifting were made, for the manifest")
+    parser.add_argument("--note", help="what the recipes leave unsaid, for the manifest")
     parser.add_argument("--min-score", type=float, default=0.3, help="hands below it are left out")
     parser.add_argument("--scores", help="JSON of experiments.evaluate: adds it and does nothing else")
     arguments = parser.parse_args(argv)

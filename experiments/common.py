@@ -1,25 +1,40 @@
-"""What the training programs share: the run folder, schedules, callbacks and resuming.
+"""What the training programs share: networks' starts, schedules, and a run from begin to end.
 
 A run folder holds
-    recipe.json           the recipe, checked when the run is resumed
+    run.json, recipe.json, log.csv     see `experiments.run_folder`
     state.weights.h5      everything `fit` needs to go on, replaced after every epoch
     best.weights.h5, last.weights.h5   the network alone (averaged, if the recipe averages)
-    log.csv, tensorboard/              every metric of every epoch
+    weights/              the last network as it is used, with its manifest
+    tensorboard/          curves, pictures, histograms, recipe (`experiments.board`)
+
+Killed at any moment, the same command goes on; on one CPU and in float32 it ends with the weights of an
+unbroken run, bit for bit: the order of the samples depends on the seed and the step alone
+(`pipelines.order`), random changes on the seed and the epoch (`callbacks.Seeds`).
 """
 
-import csv
 import functools
 import os
-import time
 
 import keras
 
-from experiments.recipes import open_run, pick, plain_errors
+from experiments import board, devices
+from experiments.callbacks import (
+    LAST,
+    STATE,
+    SaveNetwork,
+    SaveState,
+    Seeds,
+    Speed,
+    WatchLoss,
+    on_plateau,
+    save_weights,
+)
+from experiments.recipes import pick, plain_errors
+from experiments.run_folder import LOG, cut_log, export, open_run, read_log
+from experiments.sources import rendered
 from hand3d import manifest
 from hand3d.augment import Augment
 from hand3d.networks.standardised import unfold
-
-STATE, LAST = "state.weights.h5", "last.weights.h5"
 
 
 def compiler():
@@ -65,63 +80,7 @@ def optimizer(recipe):
         **average,
     )
     made.exclude_from_weight_decay(var_names=["bias", "gain", "gamma", "beta"])
-    return made
-
-
-def save_weights(model, path):
-    """Saves the weights to `path` (*.weights.h5), atomically."""
-    partial = path.removesuffix(".weights.h5") + ".partial.weights.h5"
-    model.save_weights(partial)
-    os.replace(partial, path)
-
-
-class SaveState(keras.callbacks.Callback):
-    """After every epoch: the state for resuming, in one file; a killed run loses one epoch at most."""
-
-    def __init__(self, run):
-        super().__init__()
-        self.path = os.path.join(run, STATE)
-
-    def on_epoch_end(self, epoch, logs=None):
-        save_weights(self.model, self.path)
-
-
-class SaveNetwork(keras.callbacks.Callback):
-    """After every epoch: the network alone, as last and, if `monitor` is the best yet, as best."""
-
-    def __init__(self, run, monitor, mode):
-        super().__init__()
-        self.run, self.monitor, self.sign = run, monitor, {"min": 1, "max": -1}[mode]
-        self.best = float("inf")
-        if os.path.exists(os.path.join(run, "log.csv")):  # resumed
-            with open(os.path.join(run, "log.csv")) as file:
-                values = [float(row[monitor]) for row in csv.DictReader(file) if row.get(monitor)]
-            self.best = min((self.sign * value for value in values), default=self.best)
-
-    def on_epoch_end(self, epoch, logs=None):
-        save_weights(self.model.network, os.path.join(self.run, LAST))
-        value = self.sign * logs[self.monitor] if self.monitor in (logs or {}) else float("inf")
-        if value < self.best:
-            self.best = value
-            save_weights(self.model.network, os.path.join(self.run, "best.weights.h5"))
-
-
-class Speed(keras.callbacks.Callback):
-    """Adds `examples_per_s` and `learning_rate` to the log of every epoch."""
-
-    def __init__(self, batch):
-        super().__init__()
-        self.batch = batch
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.start, self.steps = time.time(), 0
-
-    def on_train_batch_end(self, step, logs=None):
-        self.steps, self.stop = self.steps + 1, time.time()
-
-    def on_epoch_end(self, epoch, logs=None):
-        logs["examples_per_s"] = round(self.steps * self.batch / max(self.stop - self.start, 1e-9), 1)
-        logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+    return keras.optimizers.LossScaleOptimizer(made) if "float16" == recipe.precision[-7:] else made
 
 
 def start_from(network, init, role):
@@ -134,7 +93,10 @@ def start_from(network, init, role):
     if init == "none":
         return
     if init.endswith(".weights.h5"):
-        network.load_weights(init)
+        try:
+            network.load_weights(init)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"--init {init}: does not fit {network.name} of this recipe: {error}") from error
         return
     weight_set = manifest.find(init)
     entries = manifest.network_entries(weight_set)
@@ -157,67 +119,129 @@ def start_from(network, init, role):
             print(f"not in {init}, so trained from scratch: {', '.join(new)}", flush=True)
 
 
-def train(model, recipe, arguments, training_data, validation_data, *, monitor, mode, role):
+def load_state(model, run, recipe):
+    """Restores what `SaveState` saved; returns the number of epochs done, 0 for a new run."""
+    state = os.path.join(run, STATE)
+    if not os.path.exists(state):
+        return 0
+    model.optimizer.build(model.trainable_variables)
+    try:
+        model.load_weights(state)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{state} is damaged or of another network: {error}; take another --run, or delete the file"
+        ) from error
+    done = int(model.optimizer.iterations) // recipe.epoch_steps
+    print(f"resumed {run} after epoch {done}", flush=True)
+    return done
+
+
+def train(
+    model, recipe, arguments, training_data, validation_data, *, monitor, mode, role, shipped=None, names=None
+):
     """Compiles, resumes and fits; returns the model with its last (averaged) weights.
 
-    An epoch is `recipe.epoch_steps` steps.  arguments: of `recipes.start`.  training_data(seed) -> endless
-    tf.data.Dataset: a resumed run asks with another seed, so that it does not see the same examples first
-    again.  monitor, mode: the metric that says which epoch is best, "min" or "max".  role: see `start_from`.
+    An epoch is `recipe.epoch_steps` steps.  arguments: of `recipes.start`.  training_data(start) -> endless
+    dataset or generator of batches from example `start` of the run on.  monitor, mode: the metric that says
+    which epoch is best, "min" or "max".  role: see `start_from`.  shipped(network) -> parts of
+    `run_folder.export`.  names(start): the names of the samples of the batch at example `start`, a list.
+    SystemExit with a message where data, weights, device or folder are at fault, or the loss is no number.
     """
     run = arguments.run
     with plain_errors():
-        open_run(run, recipe, os.path.exists(os.path.join(run, STATE)))
-    state = os.path.join(run, STATE)
-    model.compile(optimizer=optimizer(recipe), jit_compile=False if compiler() else "auto")
-    done = 0
-    if os.path.exists(state):
-        model.optimizer.build(model.trainable_variables)
-        model.load_weights(state)
-        done = int(model.optimizer.iterations) // recipe.epoch_steps
-        print(f"resumed {run} after epoch {done}", flush=True)
-    elif arguments.init:
-        with plain_errors():
+        begun = os.path.exists(os.path.join(run, STATE))
+        open_run(run, recipe, begun, getattr(arguments, "program", ""), getattr(arguments, "recipe", ""))
+        with devices.scope_of(model):
+            model.compile(optimizer=optimizer(recipe), jit_compile=False if compiler() else "auto")
+        model.replicas = devices.replicas(model)
+        done = load_state(model, run, recipe)
+        if not done and arguments.init:
             start_from(model.network, arguments.init, role)
+    cut_log(run, done)
+    values = [row.get(monitor, float("nan")) for row in read_log(run)]
     epochs = -(-recipe.steps // recipe.epoch_steps)
-    if done >= epochs:
+    if done >= epochs or (done and on_plateau(values, mode, getattr(recipe, "plateau", 0))):
+        print(f"{run} is complete: {done * recipe.epoch_steps} steps")
         if recipe.ema:  # the state has them apart
             model.optimizer.finalize_variable_values(model.trainable_variables)
-        save_weights(model.network, os.path.join(run, LAST))  # in case that the run ended before it did
-        print(f"{run} is complete: {recipe.steps} steps")
+        with plain_errors():
+            save_weights(model.network, os.path.join(run, LAST))
+            finish(model, recipe, arguments, shipped)
         return model
-    callbacks = [Speed(recipe.batch), SaveState(run)]  # the state before averages are put in place
+    size = recipe.epoch_steps * recipe.batch
+    with plain_errors():
+        data, clock = board.timed(training_data(done * size), model)
+        data, validation_data = (devices.shared(each, model) for each in (data, validation_data))
+    save_state = SaveState(run)
+    callbacks = [
+        Seeds(recipe.seed),
+        Speed(recipe.batch, clock),
+        WatchLoss(run, lambda step: names(step * recipe.batch) if names else [], recipe.epoch_steps),
+        save_state,  # before averages are put in place
+    ]
     if recipe.ema:
         callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
     callbacks += [
-        SaveNetwork(run, monitor, mode),
-        keras.callbacks.CSVLogger(os.path.join(run, "log.csv"), append=True),
-        keras.callbacks.TensorBoard(os.path.join(run, "tensorboard"), write_graph=False),
+        SaveNetwork(run, monitor, mode, values, getattr(recipe, "plateau", 0)),
+        keras.callbacks.CSVLogger(os.path.join(run, LOG), append=True),
+        *board.callbacks(run, recipe, validation_data, epochs, monitor),
+        save_state.commit(),
     ]
     with plain_errors():
-        data = training_data(recipe.seed + done)
-    model.fit(
-        data,
-        validation_data=validation_data,
-        initial_epoch=done,
-        epochs=epochs,
-        steps_per_epoch=recipe.epoch_steps,
-        callbacks=callbacks,
-        verbose=2,
-    )
+        model.fit(
+            data,
+            validation_data=validation_data,
+            validation_batch_size=recipe.batch,
+            initial_epoch=done,
+            epochs=epochs,
+            steps_per_epoch=recipe.epoch_steps,
+            callbacks=callbacks,
+            verbose=2,
+        )
+        if recipe.ema:  # `fit` puts the averages in place after the last epoch alone
+            model.network.load_weights(os.path.join(run, LAST))
+        finish(model, recipe, arguments, shipped)
     return model
 
 
-def train_on_pictures(model, recipe, arguments, batches, **options):
+def finish(model, recipe, arguments, shipped):
+    """The final weights with their manifest entry, if the program says what they are."""
+    if shipped:
+        rows = read_log(arguments.run)
+        folder = export(
+            arguments.run, shipped(model.network), recipe, rows[-1] if rows else {}, arguments.data
+        )
+        print(f"weights: {folder}", flush=True)
+
+
+def train_on_pictures(model, recipe, arguments, batches, stream, **options):
     """`train` for an image network.
 
     batches(directory, split, *, training, limit, ...): `handsegnet_batches` or `posenet_batches` of
-    `pipelines.inputs`, with the sizes bound.  options: monitor, mode and role.
+    `pipelines.inputs`, with the sizes bound.  stream(batch, split, ...): the like of `pipelines.stream`.
+    options: of `train`.
     """
+    if arguments.data == "render":
+        with plain_errors():
+            training_data, validation, names = rendered(stream, recipe, arguments)
+        return train(model, recipe, arguments, training_data, validation, names=names, **options)
+    changing = dict(seed=recipe.seed, limit=recipe.limit or None, backgrounds=arguments.backgrounds)
     with plain_errors():
         validation = batches(arguments.data, "evaluation", training=False, limit=recipe.validation)
+        validation = some(validation, arguments.data).cache()
 
-    def training_data(seed):
-        changing = dict(seed=seed, limit=recipe.limit or None, backgrounds=arguments.backgrounds)
-        return batches(arguments.data, "training", training=True, **changing)
+    def training_data(start):
+        return batches(arguments.data, "training", training=True, start=start, **changing)
 
-    return train(model, recipe, arguments, training_data, validation.cache(), **options)
+    def names(start):
+        named = batches(arguments.data, "training", training=True, start=start, ids=True, **changing)
+        return [name.decode() for name in next(named.as_numpy_iterator())["id"]]
+
+    return train(model, recipe, arguments, training_data, validation, names=names, **options)
+
+
+def some(validation, data):
+    """The dataset itself; ValueError where it is empty."""
+    if not any(True for _ in validation.take(1)):
+        raise ValueError(f"{data}: nothing to validate on in the split 'evaluation'")
+    return validation

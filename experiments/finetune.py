@@ -68,7 +68,7 @@ def recipe_of(role, graph, settings):
 
 
 def setup(role, recipe, weights, arguments):
-    """(model, training_data(seed), validation, monitored metric) of one network."""
+    """(model, training_data(start), validation, monitored metric) of one network."""
     from pipelines import inputs
 
     data, batch = arguments.data, recipe.batch
@@ -79,7 +79,7 @@ def setup(role, recipe, weights, arguments):
         batches = functools.partial(inputs.lifting_batches, data, batch=batch)
         return (
             model,
-            lambda seed: batches("training", training=True, seed=seed),
+            lambda start: batches("training", training=True, seed=recipe.seed, start=start),
             batches("evaluation", training=False),
             "epe_mm/root_scale",
         )
@@ -96,7 +96,7 @@ def setup(role, recipe, weights, arguments):
     pictures = dict(backgrounds=arguments.backgrounds, background_count=300)
     return (
         model,
-        lambda seed: batches("training", training=True, seed=seed, **pictures),
+        lambda start: batches("training", training=True, seed=recipe.seed, start=start, **pictures),
         batches("evaluation", training=False).cache(),
         {"posenet": "epe_px", "handsegnet": "iou"}[role],
     )
@@ -113,7 +113,7 @@ def tune(role, weight_set, arguments):
     model.compile(jit_compile=False)
     before = model.evaluate(validation, return_dict=True, verbose=0)
     print(f"{role}: {metric} {before[metric]:.4g} before; {frozen} layers frozen", flush=True)
-    run = argparse.Namespace(run=os.path.join(arguments.run, role), init=None)
+    run = argparse.Namespace(run=os.path.join(arguments.run, role), init=None, program="experiments.finetune")
     mode = "max" if metric == "iou" else "min"
     options = dict(monitor=f"val_{metric}", mode=mode, role=role)
     common.train(model, recipe, run, training_data, validation, **options)

@@ -1,17 +1,19 @@
 """HandSegNet: hand pixels in a whole image (paper section 4.1; PAPER.md 1.1 and 4).
 
-    python -m experiments.handsegnet --data RECORDS --run runs/handsegnet [--recipe lite|paper] [--set k=v]
+    python -m experiments.handsegnet --data RECORDS|render --run RUN [--recipe best|paper] [--set k=v]
 
-RECORDS is a folder made by `pipelines.render`.  `lite` trains the small network on whole images and zooms on
-their hands, with new backgrounds; `paper` is the published network, schedule and augmentation.
+RECORDS is a folder made by `pipelines.render`; with `render` the pictures are made while it trains.  `best`
+trains the small network on whole images and zooms on their hands, with new backgrounds; `paper` is the
+published network, schedule and augmentation.
 """
 
 import dataclasses
 import functools
 
-from experiments import common, recipes
+from experiments import common, devices, recipes
 from hand3d import networks
 from hand3d.networks.lite import handsegnet_lite
+from hand3d.networks.standardised import fold
 from hand3d.training import HandSegNetTraining
 
 
@@ -29,6 +31,7 @@ class Recipe:
     weight_decay: float = 1e-4
     clip: float = 1.0
     ema: float = 0.998
+    plateau: int = 0  # epochs without a better validation after which it stops; 0: never
     precision: str = "mixed_bfloat16"
     cut: int = 256  # side of the pictures kept in memory
     zooms: bool = True
@@ -50,7 +53,11 @@ class Recipe:
     seed: int = 0
 
 
+RELEASED = """\
+the released script never advances its schedule (PAPER.md, T1): --set schedule=1e-5 trains as it does"""
+
 RECIPES = {
+    "best": Recipe(),
     "lite": Recipe(),
     "paper": Recipe(
         network="handsegnet",
@@ -90,17 +97,47 @@ def build(recipe, folded=False):
     raise ValueError(f"--set network={recipe.network}: handsegnet_lite or handsegnet expected")
 
 
-def main(argv=None):
-    arguments, recipe = recipes.start(RECIPES, __doc__, argv)
+def shipped(network, recipe):
+    """{role: (network, builder, config)} as `manifest.save_network` takes it."""
+    if recipe.network == "handsegnet_lite":
+        network = fold(network, build(recipe, folded=True))
+    return {"handsegnet": (network, recipe.network, {"width": recipe.width})}
+
+
+def training_model(recipe):
+    """The model that `fit` trains."""
+    augmentation = common.augmentation(recipe, reach=1.0, **recipes.pick(recipe, "crop_factor absent"))
+    return HandSegNetTraining(build(recipe), augmentation)
+
+
+def stream(recipe):
+    """`pipelines.stream.handsegnet_stream` with the sizes of the recipe; imports no TensorFlow."""
+    from pipelines.stream import handsegnet_stream
+
+    return functools.partial(handsegnet_stream, side=recipe.cut, **recipes.pick(recipe, "crop_size zooms"))
+
+
+def batches(recipe):
+    """`pipelines.inputs.handsegnet_batches` with the sizes of the recipe."""
     from pipelines.inputs import handsegnet_batches
 
-    sizes = dict(side=recipe.cut, **recipes.pick(recipe, "crop_size batch zooms"))
-    batches = functools.partial(handsegnet_batches, **sizes)
-    augmentation = common.augmentation(recipe, reach=1.0, **recipes.pick(recipe, "crop_factor absent"))
-    with recipes.plain_errors():
-        model = HandSegNetTraining(build(recipe), augmentation)
-    options = dict(monitor="val_iou", mode="max", role="handsegnet")
-    common.train_on_pictures(model, recipe, arguments, batches, **options)
+    return functools.partial(
+        handsegnet_batches, side=recipe.cut, **recipes.pick(recipe, "crop_size batch zooms")
+    )
+
+
+OPTIONS = dict(monitor="val_iou", mode="max", role="handsegnet")
+
+
+def main(argv=None):
+    arguments, recipe = recipes.start(RECIPES, __doc__, argv, "experiments.handsegnet")
+    if arguments.recipe == "paper":
+        print(RELEASED)
+    with recipes.plain_errors(), devices.scope(arguments.devices, recipe.batch):
+        model = training_model(recipe)
+    source = None if arguments.data == "render" else batches(recipe)
+    ship = functools.partial(shipped, recipe=recipe)
+    common.train_on_pictures(model, recipe, arguments, source, stream(recipe), shipped=ship, **OPTIONS)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
 """Lifting: 3D coordinates from score maps (paper section 4.3 and Table 2; PAPER.md 1.6 and 4).
 
-    python -m experiments.lifting --data SOURCE[,SOURCE...] --run runs/lifting [--set variant=direct]
+    python -m experiments.lifting --data SOURCE[,SOURCE...]|render --run runs/lifting [--set variant=direct]
 
 A source is a folder of records, whose images are not read, or a file of `pipelines.poses` (.npz); each gives
-what it has of the training and of the evaluation split.  Trains in made-up views (`hand3d.views`), validates
-in the views as they are.  `lite` uses the published network, `proposed`, with a larger batch and learning
-rate; `paper` is the published schedule.
+what it has of the training and of the evaluation split; `render` makes poses first.  Trains in made-up views
+(`hand3d.views`), validates in the views as they are.  `best` uses the published network, `proposed`, with a
+larger batch and learning rate; `paper` is the published schedule.
 """
 
 import dataclasses
+import functools
+import os
 
-from experiments import common, recipes
+from experiments import common, devices, recipes
 from hand3d import networks
 from hand3d.training import LiftingTraining
 from hand3d.views import Views
@@ -29,8 +31,10 @@ class Recipe:
     weight_decay: float = 1e-5
     clip: float = 1.0
     ema: float = 0.999
+    plateau: int = 0  # epochs without a better validation after which it stops; 0: never
     precision: str = "float32"
     limit: int = 0  # hands, 0 for all
+    people: int = 12_000  # of --data render, two hands each; a twelfth of them to validate on
     any_view: float = 0.5
     turn: float = 0.4
     roll: float = 0.6
@@ -43,7 +47,12 @@ class Recipe:
     seed: int = 0
 
 
+RELEASED = """\
+the released script never advances its schedule (PAPER.md, T1): --set schedule=1e-5 trains as it does;
+its dropout is off in training (T2), and so it is here: --set dropout=true puts it on"""
+
 RECIPES = {
+    "best": Recipe(),
     "lite": Recipe(),
     "paper": Recipe(
         batch=8,
@@ -73,22 +82,65 @@ def views(recipe):
     return Views(**recipes.pick(recipe, names))
 
 
+def shipped(network, recipe):
+    """{role: (network, builder, config)} as `manifest.save_network` takes it; `proposed` is two."""
+    if recipe.variant == "proposed":
+        return {
+            "poseprior": (network.get_layer("PosePrior"), "poseprior", {}),
+            "viewpoint": (network.get_layer("ViewpointNet"), "viewpoint", {}),
+        }
+    return {"lifting": (network, "lifting", {"variant": recipe.variant, "dropout": recipe.dropout})}
+
+
+def training_model(recipe):
+    """The model that `fit` trains."""
+    return LiftingTraining(build(recipe), views(recipe), variant=recipe.variant)
+
+
+def poses(run, people, seed, workers):
+    """Files of poses for both splits, made in the run folder if they are not there: no pictures are drawn."""
+    from pipelines.poses import main as make
+
+    paths = []
+    for split, count in (("training", people), ("evaluation", max(people // 12, 1))):
+        paths.append(os.path.join(run, f"poses-{split}.npz"))
+        if not os.path.exists(paths[-1]):
+            os.makedirs(run, exist_ok=True)
+            options = {"--out": paths[-1], "--split": split, "--count": count, "--seed": seed}
+            arguments = [str(part) for pair in options.items() for part in pair]
+            if make([*arguments, "--workers", str(workers)]):
+                raise ValueError(f"{paths[-1]}: the poses could not be made")
+    return paths
+
+
+OPTIONS = dict(monitor="val_epe_mm/root_scale", mode="min", role="lifting")
+
+
 def main(argv=None):
-    arguments, recipe = recipes.start(RECIPES, __doc__, argv)
+    arguments, recipe = recipes.start(RECIPES, __doc__, argv, "experiments.lifting")
     from pipelines.inputs import lifting_batches
 
-    sources = arguments.data.split(",")
+    if arguments.recipe == "paper":
+        print(RELEASED)
+    with recipes.plain_errors(), devices.scope(arguments.devices, recipe.batch):
+        model = training_model(recipe)
     with recipes.plain_errors():
-        network = build(recipe)
-        validation = lifting_batches(sources, "evaluation", training=False, batch=256)
-    model = LiftingTraining(network, views(recipe), variant=recipe.variant)
+        sources = arguments.data.split(",")
+        if arguments.data == "render":
+            sources = poses(arguments.run, recipe.people, recipe.seed, arguments.workers)
+        validation = common.some(
+            lifting_batches(sources, "evaluation", training=False, batch=256), arguments.data
+        )
 
-    def training_data(seed):
-        changing = dict(seed=seed, limit=recipe.limit or None)
+    def batches(start, **options):
+        changing = dict(seed=recipe.seed, limit=recipe.limit or None, start=start, **options)
         return lifting_batches(sources, "training", training=True, batch=recipe.batch, **changing)
 
-    options = dict(monitor="val_epe_mm/root_scale", mode="min", role="lifting")
-    common.train(model, recipe, arguments, training_data, validation, **options)
+    def names(start):
+        return [name.decode() for name in next(batches(start, ids=True).as_numpy_iterator())["id"]]
+
+    ship = functools.partial(shipped, recipe=recipe)
+    common.train(model, recipe, arguments, batches, validation, names=names, shipped=ship, **OPTIONS)
 
 
 if __name__ == "__main__":

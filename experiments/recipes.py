@@ -8,33 +8,49 @@ import os
 
 import keras
 
-from hand3d.files import write_atomic
+from experiments import devices
+from experiments.callbacks import RunError
+from experiments.run_folder import RECIPE, open_run  # noqa: F401 (others take it from here)
 
-RECIPE = "recipe.json"
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
-def start(recipes, description, argv=None):
-    """Command line -> (arguments, recipe); sets the recipe's seed and precision.
+def start(recipes, description, argv=None, program=""):
+    """Command line -> (arguments, recipe); sets the recipe's seed and precision and prints it.
 
     recipes: {name: frozen dataclass}.  `--set key=value` changes a field and has its type; an unknown
-    key ends the program with the list of known ones.
+    key ends the program with the list of known ones.  program: name of the module that trains.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", required=True, help="what to train and validate on, see above")
     parser.add_argument("--run", required=True, help="folder of this run; an unfinished one is resumed")
-    parser.add_argument("--recipe", choices=sorted(recipes), default="lite")
+    parser.add_argument("--recipe", choices=sorted(recipes), default="best", help="lite is best's old name")
+    parser.add_argument("--width", type=float, help="channels of the network by the recipe's")
+    parser.add_argument("--precision", choices=PRECISIONS, help="of the arithmetic; weights are float32")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
     parser.add_argument("--backgrounds", help="folder with photographs; made-up pictures without it")
     parser.add_argument("--init", help="start from cpm, vgg, a weight set or its folder, a .weights.h5, none")
+    parser.add_argument("--devices", help="several, as in gpu:0,gpu:1 or cpu:0,cpu:1; or their number")
+    parser.add_argument("--workers", type=int, default=2, help="rendering processes of --data render")
     arguments = parser.parse_args(argv)
+    arguments.program = program
+    settings = list(arguments.set)
+    if arguments.width is not None:
+        settings.append(f"width={arguments.width}")
+    if arguments.precision:
+        settings.append(f"precision={PRECISIONS[arguments.precision]}")
     try:
-        recipe = change(recipes[arguments.recipe], arguments.set)
+        recipe = change(recipes[arguments.recipe], settings)
+        if arguments.devices:
+            devices.prepare(arguments.devices)
     except ValueError as error:
         parser.error(str(error))
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(recipe.precision)
+    shown = " ".join(f"{key}={_text(value)}" for key, value in dataclasses.asdict(recipe).items())
+    print(f"recipe {arguments.recipe}: {shown}", flush=True)
     return arguments, recipe
 
 
@@ -43,7 +59,7 @@ def plain_errors():
     """Ends the program with a line, no traceback, where data, weights or the run folder are at fault."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RunError) as error:
         raise SystemExit(f"error: {error}") from error
 
 
@@ -75,19 +91,6 @@ def _typed(text, old):
 def _text(value):
     """How a value is written after --set."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def open_run(run, recipe, begun):
-    """Makes the run folder; SystemExit if a run has begun there that has another recipe."""
-    os.makedirs(run, exist_ok=True)
-    path, wanted = os.path.join(run, RECIPE), json.loads(json.dumps(dataclasses.asdict(recipe)))
-    if os.path.exists(path):
-        with open(path) as file:
-            found = json.load(file)
-        different = sorted(key for key in wanted if found.get(key) != wanted[key])
-        if different and begun:
-            raise SystemExit(f"{path} differs from this recipe in {', '.join(different)}; take another --run")
-    write_atomic(path, (json.dumps(wanted, indent=1) + "\n").encode())
 
 
 def read_recipe(run, kind):

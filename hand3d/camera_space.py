@@ -46,7 +46,7 @@ def to_camera(hand, K, *, bone_length_mm=None, hand_length_mm=None, bone_lengths
         bone_length_mm: middle finger, MCP to PIP; the renderer's median of 44 mm unless a length is given.
         hand_length_mm: instead of it, from the wrist's crease to the tip of the stretched middle finger.
         bone_lengths: (20,) in units of the scale bone, of `skeleton.BONES`: the hand is first given bones of
-            these lengths, as `with_bone_lengths` does.
+            these lengths, as `with_bone_lengths` does.  `median_bone_lengths` has those of a person.
         least_score: keypoints below this score are left out.
 
     Returns: `CameraHand`.
@@ -95,6 +95,19 @@ def with_bone_lengths(xyz, bone_lengths):
         direction = xyz[child] - xyz[parent]
         placed[child] = placed[parent] + length_to[child] * direction / max(np.linalg.norm(direction), 1e-12)
     return placed
+
+
+def median_bone_lengths(hands):
+    """The bone lengths of one person, steadier than those of one picture.
+
+    hands: sequence of `hand3d.Hand` of that person, or of keypoints (21, 3) in units of the scale bone.
+    Returns (20,) float64, the median of each of `skeleton.BONES`.  ValueError without hands.
+    """
+    if len(hands) == 0:
+        raise ValueError("hands is empty: bone lengths need one hand at least")
+    xyz = np.stack([np.asarray(getattr(hand, "keypoints_xyz", hand), np.float64) for hand in hands])
+    parents, children = np.transpose(skeleton.BONES)
+    return np.median(np.linalg.norm(xyz[:, children] - xyz[:, parents], axis=-1), axis=0)
 
 
 def hand_length(xyz):

@@ -82,19 +82,20 @@ def _disc(draw, centre, radius, fill):
 def draw_prediction(prediction):
     """PNG file, as bytes, of one `Prediction`.
 
-    It has the photograph with skeletons and boxes, the found mask and crop, and the best hand in 3D, seen
-    from the camera and from the right.
+    It has the photograph with skeletons and boxes, the found mask, and of the best hand the crop, the score
+    maps, and it in 3D, seen from the camera, from the right, and from above; or instead of this last the
+    second hand, if there is one.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     photo_width, side = _layout(prediction)
-    figure = Figure(figsize=(photo_width + 2 * side, 2 * side + 0.5), dpi=DPI, facecolor="white")
+    figure = Figure(figsize=(photo_width + 3 * side, 2 * side + 0.5), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
         2,
-        3,
-        width_ratios=(photo_width, side, side),
+        4,
+        width_ratios=(photo_width, side, side, side),
         left=0.012,
         right=0.988,
         bottom=0.015,
@@ -109,10 +110,16 @@ def draw_prediction(prediction):
         crop, scale = _enlarged(prediction.crop, side)
         crop = draw_skeleton(crop, _scaled(prediction.crop_uv, scale), hand.keypoint_scores)
         _image_panel(figure.add_subplot(grid[1, 1]), crop, "crop")
+        _image_panel(figure.add_subplot(grid[0, 2]), _score_maps(prediction, side), "score maps")
         xyz = np.asarray(hand.keypoints_xyz, np.float64)
-        reach = 1.12 * np.abs(xyz - _middle(xyz)).max() + 1e-6
-        _view(figure.add_subplot(grid[0, 2]), xyz, reach, 0.0, "3D, from the camera", ("x", "y"))
-        _view(figure.add_subplot(grid[1, 2]), xyz, reach, 90.0, "3D, from the right", ("z", "y"))
+        _view(figure.add_subplot(grid[0, 3]), xyz, 0.0, "3D, from the camera", ("x", "y"))
+        _view(figure.add_subplot(grid[1, 3]), xyz, 90.0, "3D, from the right", ("z", "y"))
+        last = figure.add_subplot(grid[1, 2])
+        if len(prediction.hands) > 1:
+            second = np.asarray(prediction.hands[1].keypoints_xyz, np.float64)
+            _view(last, second, 0.0, f"{prediction.hands[1].side} hand, from the camera", ("x", "y"))
+        else:
+            _view(last, xyz[:, [0, 2, 1]] * (1, -1, 1), 0.0, "3D, from above", ("x", "-z"))
     else:
         _image_panel(figure.add_subplot(grid[1, 1]), prediction.crop, "crop of the best candidate")
     output = io.BytesIO()
@@ -170,21 +177,34 @@ def _masked(prediction):
     height, width = prediction.pixels.shape[:2]
     factor = min(1.0, 480 / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    photo = np.asarray(
-        Image.fromarray(prediction.pixels).resize(size, Image.Resampling.BILINEAR), np.float32
-    )
-    mask = Image.fromarray(np.asarray(prediction.mask, np.float32))
+    photo = np.asarray(Image.fromarray(prediction.pixels).resize(size, Image.Resampling.BILINEAR), np.float32)
+    mask = prediction.mask if prediction.mask_of_all is None else prediction.mask_of_all
+    mask = Image.fromarray(np.asarray(mask, np.float32))
     mask = np.asarray(mask.resize(size, Image.Resampling.BILINEAR))[..., None].clip(0, 1)
     grey = photo.mean(-1, keepdims=True) * 0.35
     return np.round(grey * (1 - mask) + photo * mask).astype(np.uint8)
+
+
+def _score_maps(prediction, inches):
+    """The crop in grey, and over it every score map in the colour of its finger, all equally bright."""
+    crop = prediction.crop.astype(np.float32).mean(-1, keepdims=True) * 0.35
+    glow = np.zeros((1, 1, 3), np.float32)
+    if prediction.score_maps is not None:
+        maps = np.maximum(np.asarray(prediction.score_maps, np.float32), 0)
+        maps = maps / np.maximum(maps.max((0, 1)), 1e-6)
+        glow = (maps[..., None] * np.array(KEYPOINT_COLOURS, np.float32)).max(2)
+    glow = Image.fromarray(glow.round().astype(np.uint8)).resize(crop.shape[1::-1], Image.Resampling.BILINEAR)
+    both = np.clip(crop + np.asarray(glow, np.float32), 0, 255).astype(np.uint8)
+    return _enlarged(both, inches)[0]
 
 
 def _middle(xyz):
     return (xyz.min(0) + xyz.max(0)) / 2
 
 
-def _view(axes, xyz, reach, degrees, title, names):
+def _view(axes, xyz, degrees, title, names):
     """Orthographic view of a 3D hand, turned about the vertical axis; nearer bones cover farther ones."""
+    reach = 1.12 * np.abs(xyz - _middle(xyz)).max() + 1e-6
     turn = np.radians(degrees)
     centred = xyz - _middle(xyz)
     across = np.cos(turn) * centred[:, 0] + np.sin(turn) * centred[:, 2]
@@ -194,9 +214,7 @@ def _view(axes, xyz, reach, degrees, title, names):
     for parent, child in sorted(skeleton.BONES, key=lambda bone: -(depth[bone[0]] + depth[bone[1]])):
         near = (nearness[parent] + nearness[child]) / 2
         colour = np.array(KEYPOINT_COLOURS[child]) / 255
-        colour = colour * (0.35 + 0.65 * near) + 0.75 * (
-            0.65 - 0.65 * near
-        )  # farther bones fade to grey
+        colour = colour * (0.35 + 0.65 * near) + 0.75 * (0.65 - 0.65 * near)  # farther bones fade to grey
         ends = ([across[parent], across[child]], [down[parent], down[child]])
         order = 2 + near
         width = 3.2 + 3.2 * near
@@ -217,9 +235,5 @@ def _view(axes, xyz, reach, degrees, title, names):
     start = np.array([-0.93, -0.93]) * reach
     for direction, name in (((0.24, 0.0), names[0]), ((0.0, 0.24), names[1])):
         tip = start + np.array(direction) * reach
-        axes.annotate(
-            "", tip, start, arrowprops={"arrowstyle": "-|>", "color": "#555555", "linewidth": 1}
-        )
-        axes.text(
-            *(tip + 0.35 * (tip - start)), name, color="#555555", fontsize=9, ha="center", va="center"
-        )
+        axes.annotate("", tip, start, arrowprops={"arrowstyle": "-|>", "color": "#555555", "linewidth": 1})
+        axes.text(*(tip + 0.35 * (tip - start)), name, color="#555555", fontsize=9, ha="center", va="center")

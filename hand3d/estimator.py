@@ -1,28 +1,37 @@
 """From photographs to 3D hands: `HandPoseEstimator`."""
 
+import itertools
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from PIL import Image
 
 from hand3d import manifest
+from hand3d.canvas import box_around, canvas_to_image, corners_of, fit, mask_of_area, stretch
 from hand3d.graph import full_graph
 from hand3d.hand import Hand, Prediction
-from hand3d.images import GREY, PICTURE_SIDE, LoadedImage, load_image
+from hand3d.images import PICTURE_SIDE, ImageError, LoadedImage, load_image
 from hand3d.networks.common import score_maps_and_side
 from hand3d.set_options import set_options
 from hand3d.skeleton import ROOT, SIDES
 from hand3d.tracing import traced
 
 BATCH = 8
+CHUNK = 4 * BATCH  # images that are read ahead while others are computed
+LOADERS = 2  # threads
+MAX_HANDS, MOST_HANDS = 2, 16
 
 
 class HandPoseEstimator:
-    """Finds the hand in an image and its 21 keypoints in 2D and 3D.
+    """Finds the hands in an image and their 21 keypoints in 2D and 3D.
 
     weights: name of a shipped weight set, folder with a manifest of its own, or `manifest.WeightSet`.
     side: "left", "right", or "auto" to predict it.
     min_score: hands below it are left out, 0..1; None takes the weight set's own.
+    max_hands: at most so many hands of an image; None is 2, and 1 for weights of the published kind
+        (grid "legacy"), which look at one place.
+    mirrored: the images are mirror images, as of selfie cameras: `Hand.side` is then still the person's own.
+        Keypoints stay as they are seen, in the image and in 3D.
 
     The attribute `tells_side` is False for weights that cannot tell left from right, as the published ones:
     with side="auto" they take every hand for a left one.
@@ -33,11 +42,15 @@ class HandPoseEstimator:
     Raises ValueError for a bad argument, `manifest.WeightsError` for weights that cannot be used.
     """
 
-    def __init__(self, weights="lite", side="auto", min_score=None):
+    def __init__(self, weights="lite", side="auto", min_score=None, *, max_hands=None, mirrored=False):
         if side not in ("auto", *SIDES):
             raise ValueError(f"side is {side!r}; expected 'auto', 'left' or 'right'")
         if min_score is not None and not 0 <= min_score <= 1:
             raise ValueError(f"min_score is {min_score!r}; expected a number in 0..1")
+        whole = isinstance(max_hands, int) and not isinstance(max_hands, bool)
+        if max_hands is not None and not (whole and 1 <= max_hands <= MOST_HANDS):
+            raise ValueError(f"max_hands is {max_hands!r}; expected a whole number from 1 to {MOST_HANDS}")
+        self.mirrored = bool(mirrored)
         weight_set = weights if isinstance(weights, manifest.WeightSet) else manifest.find(weights)
         self.side = side
         options = set_options(weight_set)
@@ -47,9 +60,13 @@ class HandPoseEstimator:
         missing = [role for role in manifest.ROLES if role not in networks]
         if missing:
             raise manifest.WeightsError(f"weights {weight_set.name!r}: no networks {missing} in the manifest")
-        networks = {role: networks[role] for role in manifest.ROLES}
+        self.networks = {role: networks[role] for role in manifest.ROLES}
+        self.graph_options = options.graph
+        if max_hands is None:
+            max_hands = 1 if options.graph.get("grid") == "legacy" else MAX_HANDS
+        self.max_hands = max_hands
         try:
-            self.model = full_graph(**networks, **options.graph)
+            self.model = full_graph(**self.networks, **options.graph | {"max_hands": max_hands})
         except (TypeError, ValueError) as error:
             raise manifest.WeightsError(
                 f'weights {weight_set.name!r}: networks and "graph" of the manifest do not fit: {error}'
@@ -60,7 +77,7 @@ class HandPoseEstimator:
                 f'weights {weight_set.name!r}: "frame" is {self.frame} in the manifest, '
                 f"but the graph takes images of {given}"
             )
-        self.tells_side = score_maps_and_side(networks["posenet"].output)[1] is not None
+        self.tells_side = score_maps_and_side(self.networks["posenet"].output)[1] is not None
         self._run = traced(self.model)
 
     def __call__(self, image):
@@ -79,118 +96,151 @@ class HandPoseEstimator:
 
         images: list of (H, W, 3) uint8 arrays, paths or `images.LoadedImage`, of any sizes.
         """
-        images = [_loaded(image) for image in images]
-        groups = {}
-        for number, image in enumerate(images):
-            groups.setdefault(self._canvas_size(image), []).append(number)
-        predictions = [None] * len(images)
-        for canvas_size, numbers in groups.items():
-            for start in range(0, len(numbers), BATCH):
-                batch = numbers[start : start + BATCH]
-                results = self._predict_batch([images[number] for number in batch], canvas_size)
-                for number, prediction in zip(batch, results, strict=True):
-                    predictions[number] = prediction
-        return predictions
+        return list(self.stream(images))
 
-    def _canvas_size(self, image):
+    def stream(self, images, errors=False):
+        """As `predict`, one `Prediction` after another in the order of the images, in memory that stays.
+
+        Files are read by threads while images before them are computed.  images: any iterable.
+        errors: yield the `images.ImageError` of an image instead of raising it.
+        """
+        images = iter(images)
+        with ThreadPoolExecutor(LOADERS) as pool:
+
+            def load_chunk():
+                return [pool.submit(self._prepared, image) for image in itertools.islice(images, CHUNK)]
+
+            chunk = load_chunk()
+            try:
+                while chunk:
+                    later = load_chunk()  # read while this chunk is computed
+                    yield from self._predict_chunk(chunk, errors)
+                    chunk = later
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _prepared(self, image):
+        """(LoadedImage, canvas (S, S, 3) uint8, area) of an image as `predict` takes it."""
+        image = _loaded(image)
+        return image, *self.fit(image.pixels)
+
+    def fit(self, pixels):
+        """An image (H, W, 3) uint8 as the graph takes it: canvas (S, S, 3) uint8 and its area, see `fit`."""
+        size = self._canvas_size(pixels)
+        return stretch(pixels, size) if self.frame else fit(pixels, size[0])
+
+    def _predict_chunk(self, futures, errors):
+        """Results of prepared images in order, in batches of canvases of one size."""
+        results, groups = [None] * len(futures), {}
+
+        def run(numbers):
+            for number, result in zip(
+                numbers, self._predict_batch([results[n] for n in numbers]), strict=True
+            ):
+                results[number] = result
+
+        for number, future in enumerate(futures):
+            try:
+                results[number] = future.result()
+            except ImageError as error:
+                if not errors:
+                    raise
+                results[number] = error
+                continue
+            group = groups.setdefault(results[number][1].shape, [])
+            group.append(number)
+            if len(group) == BATCH:
+                run(group)
+                group.clear()
+        for group in groups.values():
+            if group:
+                run(group)
+        return results
+
+    def _canvas_size(self, pixels):
         """(height, width) of the frame, or of the smallest canvas that holds the image, or of the largest.
 
         Few sizes, so few compilations.
         """
         if self.frame:
             return self.frame
-        longer = max(image.pixels.shape[:2])
+        longer = max(pixels.shape[:2])
         return (next((side for side in self.canvases if side >= longer), self.canvases[-1]),) * 2
 
-    def _predict_batch(self, images, canvas_size):
-        put = stretch if self.frame else fit
-        fitted = [put(image.pixels, canvas_size if self.frame else canvas_size[0]) for image in images]
-        given = np.zeros((len(images), len(SIDES)), np.float32)
+    def given_side(self, count):
+        """(count, 2) float32: the side that the caller gave, as it looks in the image; zeros for "auto"."""
+        given = np.zeros((count, len(SIDES)), np.float32)
         if self.side != "auto":
-            given[:, SIDES.index(self.side)] = 1.0
-        outputs = self._run(np.stack([canvas for canvas, _ in fitted]), given)
-        results = []
-        for number, (image, (_, area)) in enumerate(zip(images, fitted, strict=True)):
-            one = {name: value[number] for name, value in outputs.items()}
-            results.append(self._prediction(image, one, area, canvas_size))
-        return results
+            given[:, self.seen_side(SIDES.index(self.side))] = 1.0
+        return given
 
-    def _prediction(self, image, outputs, area, canvas_size):
-        """One image's outputs, in pixels of its canvas, as a `Prediction` in pixels of the original."""
-        size = np.array([image.width, image.height], np.float32)
-        uv_canvas = outputs["keypoints_uv"]
-        score = float(outputs["score"])
-        keypoints_uv = canvas_to_image(uv_canvas, area, size)
-        hands = []
-        if score >= self.min_score and score > 0:
-            side = int(np.argmax(outputs["side"]))
-            keypoints_xyz = outputs["keypoints_xyz"]
-            corners = canvas_to_image(_corners(outputs["component"], canvas_size), area, size)
-            hands.append(
-                Hand(
-                    side=SIDES[side],
-                    score=score,
-                    box=_box(np.concatenate([corners, keypoints_uv]), size),
-                    keypoints_uv=keypoints_uv,
-                    keypoint_scores=outputs["keypoint_scores"],
-                    keypoints_xyz=keypoints_xyz - keypoints_xyz[ROOT],  # PosePrior puts it near 0 only
-                    side_score=float(outputs["side"][side]),
-                )
+    def seen_side(self, side):
+        """Index of the side as it looks in the image for the person's, and the other way round."""
+        return 1 - side if self.mirrored else side
+
+    def _predict_batch(self, prepared):
+        """`Prediction` of each of a list of what `_prepared` returns, canvases of one size."""
+        canvases = np.stack([canvas for _, canvas, _ in prepared])
+        outputs = self._run(canvases, self.given_side(len(prepared)))
+        if self.max_hands == 1:
+            outputs = {name: value if name == "mask" else value[:, None] for name, value in outputs.items()}
+        return [
+            self._prediction(
+                image, {name: value[number] for name, value in outputs.items()}, area, canvas.shape
             )
-        crop = np.clip(np.round(outputs["crop"]), 0, 255).astype(np.uint8)
-        zoom = len(crop) / outputs["box_side"]
+            for number, (image, canvas, area) in enumerate(prepared)
+        ]
+
+    def _prediction(self, image, outputs, area, canvas_shape):
+        """One image's outputs, in pixels of its canvas, as a `Prediction` in pixels of the original."""
+        canvas_size = canvas_shape[:2]
+        found = [n for n, score in enumerate(outputs["score"]) if score >= self.min_score and score > 0]
+        size = np.array([image.width, image.height], np.float32)
+        hands = []
+        for number in found:
+            one = {name: value[number] for name, value in outputs.items() if name != "mask"}
+            corners = canvas_to_image(corners_of(one["component"], canvas_size), area, size)
+            hands.append(self.hand(one, float(one["score"]), area, size, corners))
+        crop = np.clip(np.round(outputs["crop"][0]), 0, 255).astype(np.uint8)
+        zoom = len(crop) / outputs["box_side"][0]
+        objects = outputs["component"][found or [0]].max(0)
         return Prediction(
             width=image.width,
             height=image.height,
             hands=hands,
             pixels=image.pixels,
-            mask=_mask_of_area(outputs["mask"] * outputs["component"], area, canvas_size),
+            mask=mask_of_area(outputs["mask"] * outputs["component"][0], area, canvas_size),
+            mask_of_all=mask_of_area(outputs["mask"] * objects, area, canvas_size),
             crop=crop,
-            crop_uv=(uv_canvas - outputs["box_centre"]) * zoom + (len(crop) - 1) / 2,
-            score=score,
+            crop_uv=(outputs["keypoints_uv"][0] - outputs["box_centre"][0]) * zoom + (len(crop) - 1) / 2,
+            score_maps=outputs["score_maps"][0],
+            score=float(outputs["score"][0]),
             path=image.path,
             notes=image.notes,
         )
 
+    def hand(self, outputs, score, area, size, corners=None):
+        """`Hand` of one hand's outputs, in pixels of a canvas.
 
-def fit(pixels, canvas_side):
-    """An image in the middle of a square canvas, resized with antialiasing to fill it in one direction.
-
-    pixels: (H, W, 3) uint8.  Returns canvas (S, S, 3) uint8 and area (left, top, width, height), the pixels
-    of the canvas that the image covers.
-    """
-    height, width = pixels.shape[:2]
-    factor = canvas_side / max(height, width)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    left, top = (canvas_side - size[0]) // 2, (canvas_side - size[1]) // 2
-    canvas = np.full((canvas_side, canvas_side, 3), GREY, np.uint8)
-    image = Image.fromarray(pixels)
-    if image.size != size:
-        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
-    canvas[top : top + size[1], left : left + size[0]] = np.asarray(image)
-    return canvas, (left, top, *size)
-
-
-def stretch(pixels, frame):
-    """An image resized with antialiasing to (height, width) = frame, its sides not kept in proportion.
-
-    What the released programs do (PAPER.md 2).  Arguments and result as in `fit`.
-    """
-    height, width = frame
-    image = Image.fromarray(pixels)
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image), (0, 0, width, height)
-
-
-def canvas_to_image(uv_canvas, area, size):
-    """uv_canvas: (N, 2) pixels of the canvas -> (N, 2) float32 pixels of the image, by the one pixel rule.
-
-    area: as returned by `fit`.  size: (2,) width and height of the image, pixels.
-    """
-    area = np.asarray(area, np.float64)
-    uv = (np.asarray(uv_canvas, np.float64) - area[:2] + 0.5) * (np.asarray(size) / area[2:]) - 0.5
-    return uv.astype(np.float32)
+        area: as of `fit`.  size: (2,) width and height of the image, pixels.  corners: (N, 2) points of the
+        image that the box holds beside the keypoints.
+        """
+        keypoints_uv = canvas_to_image(outputs["keypoints_uv"], area, size)
+        side = int(np.argmax(outputs["side"]))
+        keypoints_xyz = outputs["keypoints_xyz"]
+        visible = outputs.get("keypoint_visible")
+        around = keypoints_uv if corners is None else np.concatenate([corners, keypoints_uv])
+        return Hand(
+            side=SIDES[self.seen_side(side)],
+            score=score,
+            box=box_around(around, size),
+            keypoints_uv=keypoints_uv,
+            keypoint_scores=outputs["keypoint_scores"],
+            keypoints_xyz=keypoints_xyz - keypoints_xyz[ROOT],  # PosePrior puts it near 0 only
+            side_score=float(outputs["side"][side]),
+            confidence=float(outputs["confidence"]),
+            visible=None if visible is None else visible >= 0.5,
+        )
 
 
 def _loaded(image):
@@ -199,26 +249,3 @@ def _loaded(image):
     if isinstance(image, str | os.PathLike):
         return load_image(image, max_side=PICTURE_SIDE)
     return load_image(image)
-
-
-def _corners(component, canvas_size):
-    """First and last pixel centre of the found object, (2, 2) in pixels of the canvas."""
-    rows, columns = np.nonzero(component.any(1))[0], np.nonzero(component.any(0))[0]
-    cells = np.array([[columns[0], rows[0]], [columns[-1], rows[-1]]], np.float64)
-    return (cells + 0.5) * (np.array(canvas_size[::-1]) / component.shape[::-1]) - 0.5
-
-
-def _box(uv, size):
-    """Bounding box (4,) of points, clipped to the pixel centres of the image."""
-    corners = np.stack([uv.min(0), uv.max(0)])
-    return np.clip(corners, 0, size - 1).reshape(4).astype(np.float32)
-
-
-def _mask_of_area(mask, area, canvas_size):
-    """The part of a mask over the canvas that lies over the image, (h, w) float32."""
-    scale = np.array(mask.shape[::-1]) / canvas_size[::-1]
-    low = np.array(area[:2]) * scale
-    high = low + np.array(area[2:]) * scale
-    size = np.maximum(1, np.round(high - low)).astype(int)
-    image = Image.fromarray(np.asarray(mask, np.float32))
-    return np.asarray(image.resize(tuple(size), Image.Resampling.BILINEAR, box=(*low, *high)))

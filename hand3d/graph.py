@@ -3,13 +3,16 @@
 import keras
 
 from hand3d import layers, legacy
-from hand3d.candidates import BestRegion, ForEachRegion, HandRegions
+from hand3d.candidates import BestRegions, DistinctHands, ForEachRegion, HandRegions, SplitHands
 from hand3d.networks.common import score_maps_and_side
 from hand3d.networks.mirrored import average_mirrored
+from hand3d.pictorial import DecodeTree
 from hand3d.scoremaps import GRIDS
 from hand3d.skeleton import SIDES
 
 MAP_MODES = ("linear", "probability")
+# curves of a calibration, and the output that each makes
+CURVES = {"within_10_px": "keypoint_scores", "visible": "keypoint_visible"}
 
 
 def full_graph(
@@ -23,10 +26,14 @@ def full_graph(
     map_mode="linear",
     reencode=False,
     mirror=False,
+    peaks=1,
     candidates=1,
+    max_hands=1,
+    calibration=None,
     crop_factor=1.25,
     component_stride=None,
     grid="half_pixel",
+    known_crop=False,
     name="hand3d",
 ):
     """Image -> mask -> crop -> score maps -> 3D.
@@ -43,11 +50,14 @@ def full_graph(
       (grid "legacy": a fixed place).
     - `crop` (B, c, c, 3): RGB 0..255, mid-grey (127.5) outside the image.
     - `score_maps` (B, m, m, 21): linear maps, or probabilities by map_mode.
-    - `keypoints_uv` (B, 21, 2) image pixels, `keypoint_scores` (B, 21) 0..1.
+    - `keypoints_uv` (B, 21, 2) image pixels, `keypoint_scores` (B, 21) 0..1; `confidence` (B,) 0..1, their
+      mean before calibration.  With a calibration also `keypoint_visible` (B, 21), probabilities.
     - `side` (B, 2): as given, or probabilities.
     - `score` (B,) 0..1, see `layers.HandScore`; 0 where no pixel is taken for a hand.
     - `keypoints_xyz` (B, 21, 3): root-relative, in units of the scale bone, camera axes; the root itself is
       PosePrior's and only near 0.
+    With max_hands > 1 all but `mask` have the hands as a second axis, (B, max_hands, ...), best score first;
+    where there are fewer the rest score 0.
 
     Args:
         handsegnet: image -> logits (B, h, w, 2), any stride.
@@ -61,23 +71,37 @@ def full_graph(
         reencode: feed the lifting networks with clean Gaussians of the decoded keypoints, as high as
             their confidence, instead of PoseNet's maps.
         mirror: average PoseNet over the crop and its mirror image (`networks.mirrored`).
-        candidates: how many objects of the mask PoseNet looks at; the one with the best score is the hand.
-            1 in the paper: the object that holds the mask's highest value.
+        peaks: how many peaks of each score map a keypoint may choose from, so that all make a likely skeleton
+            (`hand3d.pictorial`); 1 in the paper: the highest.
+        candidates: how many objects of the mask PoseNet looks at, at least max_hands; those with the best
+            scores are the hands.  1 in the paper: the object that holds the mask's highest value.
+        max_hands: hands of an image; objects in which PoseNet finds the same hand count once
+            (`candidates.distinct`).
+        calibration: None, or dict of curves over PoseNet's confidence, lists of [confidence, probability]
+            that rise: "within_10_px" makes it `keypoint_scores`, "visible" `keypoint_visible`
+            (`experiments.calibrate` measures them).
         crop_factor: side of the crop by the object's extent.
         component_stride: side of the cells that the object grows in (`segmentation.hand_component`), 1 in
             the paper and with grid "legacy", 4 otherwise by default.
         grid: "half_pixel", or "legacy" for the released code's glue (`hand3d.legacy`, PAPER.md 2): maps
             enlarged on TensorFlow 1's grid (fact T3), crops at whole pixels, keypoints at the highest pixel.
+        known_crop: instead of looking for the hand take the inputs `box_centre` and `box_side`, between the
+            two others, and leave out the outputs that need the mask: `mask`, `component` and `score`.
         name: of the model.
 
     Raises:
-        ValueError: unknown map_mode or grid, candidates below 1, or a posenet without score maps.
+        ValueError: unknown map_mode or grid, candidates, max_hands or peaks below 1, peaks on the legacy
+            grid, a calibration that does not rise, or a posenet without score maps.
     """
-    if candidates < 1:
-        raise ValueError(f"candidates is {candidates!r}; a number of at least 1 expected")
+    for label, value in (("candidates", candidates), ("max_hands", max_hands)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{label} is {value!r}; a whole number of at least 1 expected")
+    candidates, max_hands = (1, 1) if known_crop else (max(candidates, max_hands), max_hands)
     if grid not in GRIDS:
         raise ValueError(f"grid: one of {GRIDS} expected, got {grid!r}")
     old = grid == "legacy"
+    if peaks < 1 or (old and peaks > 1):
+        raise ValueError(f"peaks is {peaks!r}; at least 1 expected, and 1 on the legacy grid")
     component_stride = component_stride or (1 if old else 4)
     if map_mode not in MAP_MODES:
         raise ValueError(f"map_mode: one of {MAP_MODES} expected, got {map_mode!r}")
@@ -90,14 +114,20 @@ def full_graph(
         return values if candidates == 1 else ForEachRegion(candidates, name=label)(values)
 
     # --- where is the hand
-    small = image if old else layers.ResizeImages(segment_size, name="segment_image")(image)
-    logits = handsegnet(_network_range("segment_pixels")(small))
-    mask = layers.HandMask(segment_size, grid=grid, name="mask")(logits)
-    component = HandRegions(candidates, stride=component_stride, name="regions")(mask)
-    if old:
-        centre, side_length = legacy.LegacyWindow(crop_size, name="box")(component)
+    if known_crop:
+        centre = keras.Input((2,), name="box_centre", dtype="float32")
+        side_length = keras.Input((), name="box_side", dtype="float32")
+        inputs = [image, centre, side_length, hand_side]
     else:
-        centre, side_length = layers.ComponentBox(crop_size, crop_factor, name="box")([component, image])
+        inputs = [image, hand_side]
+        small = image if old else layers.ResizeImages(segment_size, name="segment_image")(image)
+        logits = handsegnet(_network_range("segment_pixels")(small))
+        mask = layers.HandMask(segment_size, grid=grid, name="mask")(logits)
+        component = HandRegions(candidates, stride=component_stride, name="regions")(mask)
+        if old:
+            centre, side_length = legacy.LegacyWindow(crop_size, name="box")(component)
+        else:
+            centre, side_length = layers.ComponentBox(crop_size, crop_factor, name="box")([component, image])
 
     # --- its keypoints; pixels are shifted before the crop, so that outside becomes mid-grey as in the paper
     pixels = for_each(_network_range("image_pixels")(image), "image_regions")
@@ -110,24 +140,32 @@ def full_graph(
     score_maps = stages[-1]
     if map_mode == "probability":
         score_maps = layers.SpatialSoftmax(name="probability_maps")(score_maps)
-    uv_crop, confidence = layers.DecodeScoreMaps(crop_size, map_mode, grid, name="decode")(score_maps)
+    if peaks == 1:
+        decode = layers.DecodeScoreMaps(crop_size, map_mode, grid, name="decode")
+    else:
+        decode = DecodeTree(crop_size, crop_size / crop_factor, map_mode, peaks, name="decode")
+    uv_crop, confidence = decode(score_maps)
 
-    # --- which of the objects is the hand
-    region_mask = for_each(mask, "mask_regions")
-    scores = layers.HandScore(name="region_scores")([region_mask, component, confidence])
+    # --- which of the objects are hands
+    if not known_crop:
+        region_mask = for_each(mask, "mask_regions")
+        scores = layers.HandScore(name="region_scores")([region_mask, component, confidence])
+    keypoints_uv = back(crop_size, name="region_uv")([uv_crop, centre, side_length])
+    if max_hands > 1:
+        scores = DistinctHands(candidates, name="distinct_scores")([scores, keypoints_uv])
 
     def best(values, label):
-        return values if candidates == 1 else BestRegion(candidates, name=label)([scores, values])
+        return values if candidates == 1 else BestRegions(candidates, max_hands, name=label)([scores, values])
 
-    component, centre = best(component, "component"), best(centre, "box_centre")
-    side_length, crop_pixels = best(side_length, "box_side"), best(crop_pixels, "best_crop")
+    centre, side_length = best(centre, "box_centre"), best(side_length, "box_side")
+    crop_pixels = best(crop_pixels, "best_crop")
     score_maps, uv_crop = best(score_maps, "score_maps"), best(uv_crop, "best_uv_crop")
-    confidence = best(confidence, "keypoint_scores")
+    confidence, keypoints_uv = best(confidence, "best_confidence"), best(keypoints_uv, "keypoints_uv")
     known_side = [] if side_logits is None else [best(side_logits, "side_logits")]
-    keypoints_uv = back(crop_size, name="keypoints_uv")([uv_crop, centre, side_length])
 
     # --- lifted to 3D
-    side, side_one_hot = layers.ResolveSide(name="side")([hand_side, *known_side])
+    given = hand_side if max_hands == 1 else ForEachRegion(max_hands, name="given_sides")(hand_side)
+    side, side_one_hot = layers.ResolveSide(name="side")([given, *known_side])
     lifting_size = poseprior.inputs[0].shape[1]
     lifting_maps = score_maps
     if reencode:
@@ -139,19 +177,35 @@ def full_graph(
     keypoints_xyz = layers.FromCanonical(name="keypoints_xyz")([xyz_canonical, rotation, side_one_hot])
 
     outputs = {
-        "mask": mask,
-        "component": component,
         "box_centre": centre,
         "box_side": side_length,
         "crop": keras.layers.Rescaling(255.0, 127.5, dtype="float32", name="crop_rgb")(crop_pixels),
         "score_maps": score_maps,
         "keypoints_uv": keypoints_uv,
-        "keypoint_scores": confidence,
+        "confidence": layers.MeanOfKeypoints(name="confidence")(confidence),
         "side": side,
-        "score": best(scores, "score"),
         "keypoints_xyz": keypoints_xyz,
+    } | _calibrated(confidence, calibration)
+    if known_crop:
+        return keras.Model(inputs, outputs, name=name)
+    outputs |= {"component": best(component, "component"), "score": best(scores, "score")}
+    if max_hands > 1:
+        outputs = {
+            label: SplitHands(max_hands, name=f"hands_{label}")(value) for label, value in outputs.items()
+        }
+    return keras.Model(inputs, {"mask": mask} | outputs, name=name)
+
+
+def _calibrated(confidence, calibration):
+    """The outputs `keypoint_scores` and, with a calibration, `keypoint_visible` of a confidence (B, 21)."""
+    if calibration is None:
+        return {"keypoint_scores": confidence}
+    if not isinstance(calibration, dict) or set(calibration) != set(CURVES):
+        raise ValueError(f"calibration is {calibration!r}; an object of {sorted(CURVES)} expected")
+    return {
+        output: layers.Curve(calibration[curve], name=f"curve_{output}")(confidence)
+        for curve, output in CURVES.items()
     }
-    return keras.Model([image, hand_side], outputs, name=name)
 
 
 def _network_range(name):

@@ -18,6 +18,10 @@ class Hand:
     keypoint_scores: (21,) float32, 0..1.
     keypoints_xyz: (21, 3) float32, relative to keypoint 0, in units of the bone `skeleton.SCALE_BONE`; camera
         axes: x right, y down, z away from the camera.
+    confidence: 0..1, PoseNet's own, the mean over the keypoints before any calibration.
+    visible: (21,) bool, whether each keypoint shows rather than hides behind something; None for weights
+        without a calibration.
+    track: int, the same for one hand over the frames of a video; None in an image.
     Keypoints are in the order of `hand3d.skeleton.KEYPOINT_NAMES`.
     """
 
@@ -28,9 +32,14 @@ class Hand:
     keypoint_scores: np.ndarray
     keypoints_xyz: np.ndarray
     side_score: float = 1.0
+    confidence: float = 1.0
+    visible: np.ndarray | None = None
+    track: int | None = None
 
     def to_dict(self):
         """The hand as in the public JSON format: plain lists and numbers, rounded."""
+        known = {} if self.visible is None else {"keypoints_visible": np.asarray(self.visible).tolist()}
+        known |= {} if self.track is None else {"track": int(self.track)}
         return {
             "side": self.side,
             "score": round(float(self.score), 4),
@@ -38,7 +47,7 @@ class Hand:
             "keypoints_uv": _rounded(self.keypoints_uv, 2),
             "keypoint_scores": _rounded(self.keypoint_scores, 4),
             "keypoints_xyz": _rounded(self.keypoints_xyz, 5),
-        }
+        } | known
 
     def draw(self, image):
         """Copy of `image` with the skeleton over it.
@@ -58,10 +67,12 @@ class Prediction:
 
     width, height: of the original image, pixels.  hands: list of `Hand`, highest score first.
     pixels: (h, w, 3) uint8, the image, reduced if it was large.
-    mask: (h', w') float32, 0..1, the found hand's mask over the same extent as `pixels`.
-    crop: (S, S, 3) uint8, what PoseNet saw.  crop_uv: (21, 2) float32, keypoints in it, pixels.
+    mask: (h', w') float32, 0..1, the best hand's mask over the same extent as `pixels`.
+    crop: (S, S, 3) uint8, what PoseNet saw of the best.  crop_uv: (21, 2) float32, keypoints in it, pixels.
     score: 0..1, of the best candidate, whether it passed `min_score` or not.
     path: str, or None for an array.  notes: as of `images.LoadedImage`.
+    mask_of_all: as `mask`, of all hands.  score_maps: (m, m, 21) float32, PoseNet's maps of the best hand
+        over the same extent as `crop`.  Both may be None.
     """
 
     width: int
@@ -74,6 +85,8 @@ class Prediction:
     score: float
     path: str | None = None
     notes: tuple = ()
+    mask_of_all: np.ndarray | None = None
+    score_maps: np.ndarray | None = None
 
     def to_dict(self):
         """The prediction as in the public JSON format."""

@@ -225,3 +225,39 @@ class HandScore(Float32Layer):
         area = ops.sum(object_map, axis=(1, 2))
         certainty = ops.sum(mask * object_map, axis=(1, 2)) / ops.maximum(area, 1.0)
         return certainty * ops.mean(confidence, axis=-1)
+
+
+@register
+class MeanOfKeypoints(Float32Layer):
+    """(B, 21) -> (B,)."""
+
+    def call(self, values):
+        return ops.mean(values, axis=-1)
+
+
+@register
+class Curve(Float32Layer):
+    """A rising curve over 0..1, linear between its points and constant beyond them; the shape is kept.
+
+    points: list of [x, y], both in 0..1, x rising, y not falling.  Raises ValueError for others.
+    """
+
+    OPTIONS = ("points",)
+
+    def __init__(self, points, **kwargs):
+        try:
+            points = tuple((float(x), float(y)) for x, y in points)
+        except (TypeError, ValueError):
+            raise ValueError(f"points is {points!r}; a list of [x, y] expected") from None
+        inside = all(0.0 <= value <= 1.0 for point in points for value in point)
+        steps = list(zip(points, points[1:], strict=False))
+        if len(points) < 2 or not inside or any(a[0] >= b[0] or a[1] > b[1] for a, b in steps):
+            raise ValueError(f"points is {points!r}; two or more [x, y] in 0..1 that rise expected")
+        super().__init__(points=points, **kwargs)
+
+    def call(self, values):
+        result = ops.full_like(values, self.points[0][1])
+        for (x, y), (next_x, next_y) in zip(self.points, self.points[1:], strict=False):
+            slope = (next_y - y) / (next_x - x)
+            result = result + slope * ops.clip(values - x, 0.0, next_x - x)
+        return ops.clip(result, 0.0, 1.0)

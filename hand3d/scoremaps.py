@@ -108,19 +108,8 @@ def decode(maps, crop_size, mode="linear", refine="fit", grid="half_pixel"):
     maps = ops.transpose(ops.cast(maps, "float32"), (0, 3, 1, 2))  # (B, 21, rows, columns)
     _, keypoints, height, width = ops.shape(maps)
     best = ops.argmax(ops.reshape(maps, (-1, keypoints, height * width)), axis=-1)
-    row, column = best // width, best % width
-    row_start, pick_rows = _window(row, height)
-    column_start, pick_columns = _window(column, width)
-    window = ops.matmul(ops.matmul(pick_rows, maps), ops.swapaxes(pick_columns, -1, -2))
-    window = ops.maximum(window, 0.0)
-
-    peak_row = ops.cast(row - row_start, "float32")
-    peak_column = ops.cast(column - column_start, "float32")
-    v = ops.cast(row_start, "float32") + _peak(ops.sum(window, axis=-1), peak_row, refine)
-    u = ops.cast(column_start, "float32") + _peak(ops.sum(window, axis=-2), peak_column, refine)
-    uv_cells = ops.stack([u, v], axis=-1)
-    stride = ops.cast(crop_size / ops.cast(ops.stack([width, height]), "float32"), "float32")
-    uv_crop = stride * uv_cells + (stride - 1.0) / 2.0
+    uv_cells, window = look_around(maps, best, refine)
+    uv_crop = cells_to_pixels(uv_cells, (height, width), crop_size)
     if mode == "probability":
         confidence = ops.sum(window, axis=(-1, -2))
     else:
@@ -128,6 +117,32 @@ def decode(maps, crop_size, mode="linear", refine="fit", grid="half_pixel"):
     if enlarged is not None:
         uv_crop = _highest_pixel(enlarged)
     return uv_crop, ops.clip(confidence, 0.0, 1.0)
+
+
+def look_around(maps, cell, refine="fit"):
+    """The peak near a cell of each map, as `decode` reads it.
+
+    maps: (B, 21, h, w) float32.  cell: (B, 21) int, row * w + column.
+    Returns uv_cells (B, 21, 2) in cells and the window (B, 21, 5, 5) around the cell, nothing below 0.
+    """
+    _, _, height, width = ops.shape(maps)
+    row, column = cell // width, cell % width
+    row_start, pick_rows = _window(row, height)
+    column_start, pick_columns = _window(column, width)
+    window = ops.matmul(ops.matmul(pick_rows, maps), ops.swapaxes(pick_columns, -1, -2))
+    window = ops.maximum(window, 0.0)
+    peak_row = ops.cast(row - row_start, "float32")
+    peak_column = ops.cast(column - column_start, "float32")
+    v = ops.cast(row_start, "float32") + _peak(ops.sum(window, axis=-1), peak_row, refine)
+    u = ops.cast(column_start, "float32") + _peak(ops.sum(window, axis=-2), peak_column, refine)
+    return ops.stack([u, v], axis=-1), window
+
+
+def cells_to_pixels(uv_cells, map_size, crop_size):
+    """(..., 2) in cells of a map of (height, width) cells -> pixels of the crop, same shape."""
+    height, width = map_size
+    stride = ops.cast(crop_size / ops.cast(ops.stack([width, height]), "float32"), "float32")
+    return stride * uv_cells + (stride - 1.0) / 2.0
 
 
 def _highest_pixel(maps):

@@ -54,7 +54,12 @@ class _Training(keras.Model):
         super().__init__(dtype="float32", autocast=False, **kwargs)
         self.network = network
         self.means = {name: keras.metrics.Mean(name=name) for name in metric_names}
+        self.replicas = 1  # devices that share a batch; their gradients are added up
         self.built = True  # the network comes built, so weights load before the first batch
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The loss of a device's share of the batch, divided by the number of devices."""
+        return self.loss_of(y_pred) / self.replicas
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Means over the batches of what `measure` returns: {name: value or (value, weight)}."""
@@ -96,7 +101,7 @@ class PoseNetTraining(_Training):
     def call(self, batch, training=False):
         image, _, drawn = self.augment(batch["picture"], batch["background"], training=training)
         uv_crop, weight = self.augment.move_keypoints(
-            batch["uv"], batch["visible"], drawn, self.occluded_weight
+            batch["uv"], ops.cast(batch["visible"], "bool"), drawn, self.occluded_weight
         )
         if "present" in batch:  # an absent keypoint is not a hidden one: it counts for nothing
             weight = weight * ops.cast(batch["present"], weight.dtype)
@@ -110,7 +115,7 @@ class PoseNetTraining(_Training):
             "side_true": side_true,
         }
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def loss_of(self, y_pred):
         maps, crop_size = y_pred["score_maps"], self.augment.size
         if self.loss_kind == "paper":
             visible = ops.cast(y_pred["weight"] > 0.99, "float32")
@@ -169,7 +174,7 @@ class HandSegNetTraining(_Training):
             hand = ops.average_pool(hand, stride, stride)
         return {"logits": logits, "hand": hand[..., 0]}
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def loss_of(self, y_pred):
         return losses.segmentation_cross_entropy(y_pred["hand"], y_pred["logits"])
 
     def measure(self, y_pred):
@@ -196,7 +201,7 @@ class LiftingTraining(_Training):
         self.views, self.variant = views, variant
 
     def call(self, batch, training=False):
-        seen = self.views(batch["xyz"], batch["side"], batch["visible"], training=training)
+        seen = self.views(batch["xyz"], batch["side"], ops.cast(batch["visible"], "bool"), training=training)
         side = ops.one_hot(seen["side"], len(SIDES), dtype="float32")
         outputs = self.network([seen["score_maps"], side], training=training)
         xyz_relative, scale = geometry.normalise(seen["xyz_camera"])
@@ -206,7 +211,7 @@ class LiftingTraining(_Training):
             targets["xyz_local"] = geometry.local_bones(xyz_relative)
         return {"outputs": outputs, "targets": targets, "scale": scale}
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def loss_of(self, y_pred):
         return losses.lifting_loss(self.variant, y_pred["targets"], y_pred["outputs"])
 
     def measure(self, y_pred):

@@ -13,8 +13,9 @@ from hand3d.skeleton import NUM_KEYPOINTS, SIDES
 from pipelines import rules
 from pipelines.cut import ZOOMS
 from pipelines.hands import cut_square, hand, person
+from pipelines.order import choices, enough, gather, passes, weighted
 from pipelines.poses import read_poses
-from pipelines.records import HAND_IDS, MASK_KINDS, ROOTS, decode_pictures, mixed, read_info, read_records
+from pipelines.records import HAND_IDS, MASK_KINDS, ROOTS, decode_pictures, read_info, read_records
 
 AUTOTUNE = tf.data.AUTOTUNE
 MEMORY = 6e9  # bytes of cut pictures to keep; larger sets are decoded again in every epoch
@@ -37,6 +38,8 @@ def posenet_batches(
     background_count=1500,
     check=True,
     memory=MEMORY,
+    start=0,
+    ids=False,
 ):
     """Hands cut out with room to turn, for PoseNet.
 
@@ -49,6 +52,10 @@ def posenet_batches(
     backgrounds: folder with photographs, or None for made-up ones; background_count: how many to prepare.
 
     memory: bytes; what is cut is kept for the next epoch if it is estimated to be less.
+    start: example to begin at; the order of the examples depends on the seed and their number alone, so that
+      a run goes on where it was.  ids: give each example's name too, "id" (B,) str.
+
+    ValueError where there is no such hand, or fewer than a batch to train on.
 
     Batches are dicts: picture (B, S, S, 5) uint8; background (B, N, N, 3) uint8; uv (B, 21, 2) float32,
     pixels of the picture, root = palm; visible, present (B, 21) bool; side (B,) int32; xyz (B, 21, 3)
@@ -58,7 +65,7 @@ def posenet_batches(
     """
 
     def hands(sample):
-        examples = [hand(sample, number) for number in range(len(SIDES))]
+        examples = [hand(sample, number) | named(sample, number) for number in range(len(SIDES))]
         for example in examples:
             labelled, seen = (
                 tf.reduce_sum(tf.cast(example[key], tf.int32)) for key in ("present", "visible")
@@ -70,20 +77,27 @@ def posenet_batches(
             tf.nest.map_structure(lambda *parts: tf.stack(parts), *examples)
         )
 
+    def named(sample, number):
+        return {"id": tf.strings.join([sample["id"], SIDES[number]], " ")} if ids else {}
+
     def cut(example):
         picture = cut_square(example["image"], example["covers"], example["cut"], side)
         uv = (example["uv"] - example["cut"][:2]) * (side / example["cut"][2]) + (side - 1) / 2
         kept = {key: value for key, value in example.items() if key not in ("image", "covers", "keep")}
         return kept | {"picture": picture, "uv": uv}
 
-    def examples(folder):
+    def examples(folder, seed, check=False):
         data = read_records(folder, split, shuffle=training, seed=seed, check=check)
         data = data.map(decode_pictures, num_parallel_calls=AUTOTUNE)
         data = data.interleave(hands, num_parallel_calls=AUTOTUNE, deterministic=True)
         return data.filter(lambda example: example["keep"]).map(cut, num_parallel_calls=AUTOTUNE)
 
-    data = _gather(directory, split, examples, training, limit, seed, memory, len(SIDES) * side * side * 5)
-    return _batches(data, batch, training, seed, split, crop_size, backgrounds, background_count)
+    size, what = (
+        len(SIDES) * side * side * 5,
+        f"hand of {min_box} pixels with {min_visible} visible keypoints",
+    )
+    data = gather(directory, split, examples, training, limit, seed, memory, size, check, batch, start, what)
+    return _batches(data, batch, training, seed, split, crop_size, backgrounds, background_count, start)
 
 
 def handsegnet_batches(
@@ -102,6 +116,8 @@ def handsegnet_batches(
     background_count=1500,
     check=True,
     memory=MEMORY,
+    start=0,
+    ids=False,
 ):
     """Whole images and, with `zooms`, the surroundings of each hand at 1.4 to 4 times its box.
 
@@ -123,48 +139,73 @@ def handsegnet_batches(
             moved = box[:2] + (random[1:] - 0.5) * (factor - 1) * box[2]
             cuts.append(tf.concat([moved, [factor * box[2]]], 0))
             keep.append(box[2] >= min_box)
-        ids = tf.cast(sample["mask"], tf.int32)
-        covers = tf.concat([person(sample), ids >= HAND_IDS[0][0]], -1)
+        classes = tf.cast(sample["mask"], tf.int32)
+        covers = tf.concat([person(sample), classes >= HAND_IDS[0][0]], -1)
         data = tf.data.Dataset.from_tensor_slices((tf.stack(cuts), tf.stack(keep)))
         data = data.filter(lambda cut, keep: keep)
-        return data.map(lambda cut, keep: {"picture": cut_square(sample["image"], covers, cut, side)})
+        names = {"id": sample["id"]} if ids else {}
+        return data.map(lambda cut, keep: {"picture": cut_square(sample["image"], covers, cut, side)} | names)
 
-    def examples(folder):
+    def examples(folder, seed, check=False):
         data = read_records(folder, split, shuffle=training, seed=seed, check=check)
         data = data.filter(lambda sample: sample["mask_kind"] > MASK_KINDS.index("none"))
         data = data.map(decode_pictures, num_parallel_calls=AUTOTUNE)
         return data.interleave(views, num_parallel_calls=AUTOTUNE, deterministic=True)
 
     size = (1 + len(SIDES) * zooms) * side * side * 5
-    data = _gather(directory, split, examples, training, limit, seed, memory, size)
-    return _batches(data, batch, training, seed, split, crop_size, backgrounds, background_count)
+    data = gather(
+        directory,
+        split,
+        examples,
+        training,
+        limit,
+        seed,
+        memory,
+        size,
+        check,
+        batch,
+        start,
+        "picture with a mask",
+    )
+    return _batches(data, batch, training, seed, split, crop_size, backgrounds, background_count, start)
 
 
-def lifting_batches(sources, split, *, batch, training, seed=0, limit=None, check=True):
+def lifting_batches(sources, split, *, batch, training, seed=0, limit=None, check=True, start=0, ids=False):
     """Hand poses for the lifting networks: both hands of each sample wherever they are.
 
     sources: a folder of records or a file of `pipelines.poses` (.npz), or several; those without the split
     are passed over.  Batches are dicts: xyz (B, 21, 3) float32, metres, camera axes, root = palm; side (B,)
-    int32; visible (B, 21) bool.
+    int32; visible (B, 21) bool.  start, ids: as of `posenet_batches`; a name is that of the source with the
+    hand's number in it.  ValueError where there are none, or fewer than a batch to train on.
     """
     sources = [sources] if isinstance(sources, str) else sources
     if not training:
-        return _poses_dataset(sources, split, limit, check).batch(batch).prefetch(4)
-    weighted = [part for source in sources for part in _weighted(source, split)]
-    if len({weight for _, weight in weighted}) == 1:  # as if they were one source
-        data = _poses_dataset(sources, split, limit, check, seed)
+        data, _ = _poses_dataset(sources, split, limit, check, ids)
+        return data.batch(batch).prefetch(4)
+    parts = [part for source in sources for part in weighted(source, split)]
+    if len({weight for _, weight in parts}) == 1:  # as if they were one source
+        groups, data, seen = [sources], None, [start]
     else:
-        parts = [_poses_dataset([source], split, limit, check, seed) for source, _ in weighted]
-        data = tf.data.Dataset.sample_from_datasets(parts, [weight for _, weight in weighted], seed)
+        groups = [[source] for source, _ in parts]
+        data, seen = choices([weight for _, weight in parts], seed, start)
+    streams, total = [], 0
+    for group, before in zip(groups, seen, strict=True):
+        poses, count = _poses_dataset(group, split, limit, check, ids)
+        streams.append(passes(poses, seed, count, int(before), count))
+        total += count
+    enough(total, batch, ",".join(sources), split, "hand known in 3D")
+    data = streams[0] if data is None else tf.data.Dataset.choose_from_datasets(streams, data)
     return data.batch(batch, drop_remainder=True).prefetch(4)
 
 
-def _poses_dataset(sources, split, limit, check, seed=None):
-    """Once in order, or with a seed shuffled for ever."""
+def _poses_dataset(sources, split, limit, check, ids):
+    """(dataset, number of poses), once in order."""
     poses = load_poses(sources, split, check=check)
     poses = {key: value[: limit or None] for key, value in poses.items()}
-    data = tf.data.Dataset.from_tensor_slices(poses)
-    return data if seed is None else data.shuffle(len(poses["side"]), seed=seed).repeat()
+    count = len(poses["side"])
+    if ids:
+        poses["id"] = np.array([f"{','.join(sources)} hand {number}" for number in range(count)])
+    return tf.data.Dataset.from_tensor_slices(poses), count
 
 
 def load_poses(sources, split, check=True):
@@ -204,10 +245,11 @@ def _palm_poses(poses):
     return {"xyz": rules.palm_from_wrist(poses["xyz"]), "side": poses["side"], "visible": visible}
 
 
-def background_batches(folder, split, size, batch, seed=0, count=1500):
+def background_batches(folder, split, size, batch, seed=0, count=1500, start=0):
     """For ever (B, size, size, 3) uint8: `count` pictures made at the start, then shuffled again and again.
 
-    folder: with photographs; None: made-up rooms and clutter (`pipelines.render.backgrounds`).
+    folder: with photographs; None: made-up rooms and clutter (`pipelines.render.backgrounds`).  start: number
+    of the first.
     """
     from pipelines.render.backgrounds import Backgrounds
 
@@ -219,46 +261,14 @@ def background_batches(folder, split, size, batch, seed=0, count=1500):
             yield source.sample(rng, size)[0]
 
     data = tf.data.Dataset.from_generator(pictures, output_signature=tf.TensorSpec((size, size, 3), tf.uint8))
-    return data.cache().shuffle(max(1, count // 2), seed=seed).repeat().batch(batch)
+    return passes(data.cache(), seed, max(1, count // 2), start, count).batch(batch)
 
 
-def _weighted(source, split):
-    """[(folder or file, weight)] of a source: those of a mix that have the split, or itself."""
-    if source.endswith(".npz"):
-        return [(source, 1.0)]
-    return [part for part in mixed(source) or [(source, 1.0)] if split in read_info(part[0])["splits"]]
-
-
-def _gather(directory, split, examples, training, limit, seed, memory, size):
-    """The examples of a folder, or of all parts of a mix by their weights; endless and shuffled for training.
-
-    examples(folder) -> dataset.  size: bytes that a sample of records becomes.
-    """
-    if not training:  # in order, without weights
-        data = examples(directory)
-        return data.take(limit) if limit else data
-    parts = _weighted(directory, split) or [(directory, 1.0)]
-    counts = [limit or read_info(folder)["splits"].get(split, {}).get("samples", 0) for folder, _ in parts]
-    share = memory / max(sum(counts) * size, 1)
-
-    def endless(folder):
-        data = examples(folder)
-        data = data.take(limit) if limit else data
-        if share >= 1:  # the buffer holds references to what the cache keeps: large, it costs nothing
-            return data.cache().repeat().shuffle(4096, seed=seed)
-        return data.repeat().shuffle(1024, seed=seed)
-
-    if len(parts) == 1:
-        return endless(parts[0][0])
-    weights = [weight for _, weight in parts]
-    return tf.data.Dataset.sample_from_datasets([endless(folder) for folder, _ in parts], weights, seed)
-
-
-def _batches(data, batch, training, seed, split, crop_size, backgrounds, background_count):
+def _batches(data, batch, training, seed, split, crop_size, backgrounds, background_count, start):
     """Batch, and put a background beside each picture."""
     if training:
         data = data.batch(batch, drop_remainder=True)
-        others = background_batches(backgrounds, split, crop_size, batch, seed, background_count)
+        others = background_batches(backgrounds, split, crop_size, batch, seed, background_count, start)
         data = tf.data.Dataset.zip(data, others)
     else:  # nothing is replaced where nothing is augmented
         data = data.batch(batch)

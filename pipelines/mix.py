@@ -14,6 +14,7 @@ import sys
 
 from hand3d.files import write_atomic
 from pipelines import records
+from pipelines.lock import locked
 
 
 def mix(folders, weights, out):
@@ -47,10 +48,10 @@ def mix(folders, weights, out):
             merged["shards"] |= {os.path.join(place, name): count for name, count in entry["shards"].items()}
             merged["generator"][place] = entry.get("generator")
     licences = sorted({str(part["licence"]) for part in parts})
-    os.makedirs(out, exist_ok=True)
     info = {"schema_version": records.SCHEMA_VERSION, "mix": parts, "splits": splits}
     info["licence"] = "; ".join(licences)
-    write_atomic(path, (json.dumps(info, indent=1) + "\n").encode())
+    with locked(out):
+        write_atomic(path, (json.dumps(info, indent=1) + "\n").encode())
     return info
 
 

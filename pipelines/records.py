@@ -123,8 +123,7 @@ def write_shard(path, samples, *, image_format="jpeg"):
 def write_info(directory, split, shards, *, licence, generator, further=None):
     """Enters a split into DIR/info.json, atomically; other splits stay as they are.
 
-    shards: {file name: number of samples} of the shards written so far, so that it may be called after
-      each shard: a reader sees the finished ones.
+    shards: {file name: number of samples} of the shards written so far; it may be called after each.
     licence: str, of the images.  generator: JSON-able dict, what made them (program, seed, options).
     further: dict of more entries for the split; `complete` False keeps readers from using it.
     Call it from one process only.
@@ -133,9 +132,11 @@ def write_info(directory, split, shards, *, licence, generator, further=None):
     info = {"splits": {}}
     if os.path.exists(path):
         info = read_info(directory)
+    others = [entry for name, entry in info["splits"].items() if name != split]
+    licences = {entry.setdefault("licence", info.get("licence")) for entry in others} | {licence}
     info |= {
         "schema_version": SCHEMA_VERSION,
-        "licence": licence,
+        "licence": "; ".join(sorted(map(str, licences))),  # splits may come from several data sets
         "sides": list(SIDES),
         "keypoints": list(KEYPOINT_NAMES),
         "root": "wrist",
@@ -147,6 +148,7 @@ def write_info(directory, split, shards, *, licence, generator, further=None):
         "samples": sum(shards.values()),
         "shards": dict(sorted(shards.items())),
         "generator": generator,
+        "licence": licence,
         **(further or {}),
     }
     write_atomic(path, (json.dumps(info, indent=1, default=_plain) + "\n").encode())

@@ -40,17 +40,19 @@ def posenet_stream(
     workers=2,
     ahead=4,
     device="auto",
+    start=(0, 0),
 ):
     """Endless batches of rendered hands, as of `pipelines.inputs.posenet_batches`.
 
     size: pixels of the square pictures that the hands are cut from.  backgrounds: folder of photographs, or
     None for made-up rooms.  workers: processes that render; ahead: batches that they may be ahead.
-    device: to draw with, as of `render.context.find_device`.  Other arguments and the batches' keys are those
+    device: to draw with, as of `render.context.find_device`.  start: (sample, example of it) to begin at, a
+    `position` of the batches.  Other arguments and the batches' keys are those
     of `posenet_batches`.  Returns a `RenderedBatches`.
     """
     examples = {"side": side, "reach": reach, "min_visible": min_visible, "min_box": min_box}
     settings = _settings("posenet", split, size, crop_size, backgrounds, seed, device, examples)
-    return RenderedBatches(settings, batch, workers, ahead)
+    return RenderedBatches(settings, batch, workers, ahead, start)
 
 
 def handsegnet_stream(
@@ -67,6 +69,7 @@ def handsegnet_stream(
     workers=2,
     ahead=4,
     device="auto",
+    start=(0, 0),
 ):
     """Endless batches of rendered images and zooms, as of `pipelines.inputs.handsegnet_batches`.
 
@@ -74,7 +77,7 @@ def handsegnet_stream(
     """
     examples = {"side": side, "zooms": zooms, "min_box": min_box}
     settings = _settings("handsegnet", split, size, crop_size, backgrounds, seed, device, examples)
-    return RenderedBatches(settings, batch, workers, ahead)
+    return RenderedBatches(settings, batch, workers, ahead, start)
 
 
 def _settings(network, split, size, crop_size, backgrounds, seed, device, examples):
@@ -103,18 +106,24 @@ class RenderedBatches(keras.utils.PyDataset):
     The n-th item asked for is the n-th batch, whatever its index; one seed gives the same batches for any
     number of workers.  Errors: ValueError for fewer than one worker or example; RuntimeError with its message
     where a process failed; `WorkerKilled` where one died.
+
+    `position`: (sample, example of it) that the next batch begins with, to be given as `start`.  `numbers`:
+    of the samples that the last batch comes from, a list.
     """
 
-    def __init__(self, settings, batch, workers, ahead):
+    def __init__(self, settings, batch, workers, ahead, start=(0, 0)):
         super().__init__()
         for name, value in (("batch", batch), ("workers", workers), ("ahead", ahead)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        self.batch = batch
+        self.batch, self.position, self.numbers = batch, tuple(start), []
+        self._next_sample, self._skipped = start
         self._lock, self._left, self._turn = threading.Lock(), [], 0
         self._queues = [queue.Queue(-(-batch * ahead // workers)) for _ in range(workers)]
         # sample k comes from process k % workers, so the order does not depend on their speed
-        self._processes = [_start(settings | {"first": k, "step": workers}) for k in range(workers)]
+        self._processes = [
+            _start(settings | {"first": start[0] + k, "step": workers}) for k in range(workers)
+        ]
         self._end = threading.Event()
         self._finalizer = weakref.finalize(self, _stop, self._processes, self._end)
         for process, waiting in zip(self._processes, self._queues, strict=True):
@@ -128,8 +137,13 @@ class RenderedBatches(keras.utils.PyDataset):
         """The next batch: {key: array (B, ...)}; keys as of `pipelines.inputs`."""
         with self._lock:
             while len(self._left) < self.batch:
-                self._left += self._next()
-            examples, self._left = self._left[: self.batch], self._left[self.batch :]
+                number, examples = self._next_sample, self._next()
+                self._left += [((number, k), example) for k, example in enumerate(examples)][self._skipped :]
+                self._next_sample, self._skipped = number + 1, 0
+            chosen, self._left = self._left[: self.batch], self._left[self.batch :]
+            self.position = self._left[0][0] if self._left else (self._next_sample, 0)
+            self.numbers = [number for (number, _), _ in chosen]
+        examples = [example for _, example in chosen]
         return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
 
     def _next(self):

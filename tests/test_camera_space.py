@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hand3d import skeleton
-from hand3d.camera_space import hand_length, to_camera, with_bone_lengths
+from hand3d.camera_space import hand_length, median_bone_lengths, to_camera, with_bone_lengths
 
 K = np.array([[600.0, 0, 330], [0, 610, 250], [0, 0, 1]])
 SCALE = 0.041
@@ -42,6 +42,30 @@ def test_scale_and_depth_go_together(placed):
     hand, xyz_camera = placed
     twice = to_camera(hand, K, bone_length_mm=2000 * SCALE)
     np.testing.assert_allclose(twice.xyz_camera, 2 * xyz_camera, atol=1e-6)
+
+
+def test_constant_bones_of_a_clip(placed):
+    hand, xyz_camera = placed
+    rng = np.random.default_rng(0)
+    true = np.linalg.norm(
+        [hand.keypoints_xyz[child] - hand.keypoints_xyz[p] for p, child in skeleton.BONES], axis=1
+    )
+    clip = [
+        SimpleNamespace(
+            **vars(hand) | {"keypoints_xyz": with_bone_lengths(hand.keypoints_xyz, true * stretch)}
+        )
+        for stretch in rng.uniform(0.8, 1.2, (99, len(true)))
+    ]
+    bones = median_bone_lengths(clip)
+    np.testing.assert_allclose(bones, true, rtol=0.1)
+    found = [
+        to_camera(one, K, bone_length_mm=1000 * SCALE, bone_lengths=bones).xyz_camera for one in clip[:5]
+    ]
+    lengths = [np.linalg.norm([xyz[c] - xyz[p] for p, c in skeleton.BONES], axis=1) for xyz in found]
+    np.testing.assert_allclose(lengths, np.tile(SCALE * bones, (5, 1)), atol=1e-9)
+    np.testing.assert_allclose(median_bone_lengths([hand.keypoints_xyz]), true)
+    with pytest.raises(ValueError, match="hands is empty"):
+        median_bone_lengths([])
 
 
 def test_weak_keypoints_do_not_count(placed):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hand3d import networks
-from hand3d.candidates import BestRegion, hand_regions
+from hand3d.candidates import BestRegions, hand_regions
 from hand3d.graph import full_graph
 from hand3d.segmentation import hand_component
 
@@ -33,8 +33,8 @@ def test_objects_come_surest_first_and_do_not_overlap(masks):
 def test_the_best_region_is_taken_first_of_equals():
     score = np.array([0.1, 0.4, 0.9, 0.2, 0, 0], np.float32)
     values = np.arange(12, dtype=np.float32).reshape(6, 2)
-    assert numpy(BestRegion(2)([score, values])).tolist() == [[2, 3], [4, 5], [8, 9]]
-    assert numpy(BestRegion(3)([score, score])).tolist() == pytest.approx([0.9, 0.2])
+    assert numpy(BestRegions(2)([score, values])).tolist() == [[2, 3], [4, 5], [8, 9]]
+    assert numpy(BestRegions(3)([score, score])).tolist() == pytest.approx([0.9, 0.2])
 
 
 def skin_detector():

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from hand3d import cli
+from hand3d.commands import predict as predict_command
 from hand3d.skeleton import NUM_KEYPOINTS
 
 
@@ -161,7 +162,7 @@ def test_interruption_keeps_finished_lines(run, photo, estimator, monkeypatch):
     monkeypatch.setattr(estimator, "predict", interrupted)
     status, _, err = run("many", "--no-picture")
     assert status == 130 and "interrupted" in err
-    assert len(records("hand3d-out/predictions.jsonl")) == cli.BATCH
+    assert len(records("hand3d-out/predictions.jsonl")) == predict_command.BATCH
 
 
 def test_full_disk(run, photo, monkeypatch):

@@ -29,7 +29,10 @@ def a_prediction(width, height, hands=1):
     mask = np.full((20, 30), 0.5, np.float32)
     crop = np.zeros((128, 128, 3), np.uint8)
     return Prediction(
-        width, height, [hand] * hands, pixels, mask, crop, fan((64, 70), 50), 0.9, path="a $x$.png"
+        *(width, height, [hand] * hands, pixels, mask, crop, fan((64, 70), 50), 0.9),
+        path="a $x$.png",
+        mask_of_all=mask if hands > 1 else None,
+        score_maps=np.zeros((8, 8, 21), np.float32) if hands else None,
     )
 
 

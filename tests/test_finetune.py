@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 
 import miniature
 import numpy as np
@@ -65,14 +66,26 @@ def test_finetunes_what_it_can_and_keeps_the_rest(mine, tiny_weights, tmp_path, 
 
 @pytest.mark.slow
 def test_masks_and_3d_train_the_other_networks(tiny_weights, tmp_path):
-    folder = str(tmp_path / "records")
+    from hand3d import manifest
+
+    folder, weights = str(tmp_path / "records"), str(tmp_path / "weights")
     for split in ("training", "evaluation"):
-        miniature.write_rhd(tmp_path / "rhd", split)
+        miniature.write_rhd(tmp_path / "rhd", split, miniature.renders()[:12])
         convert("rhd", str(tmp_path / "rhd"), folder, split, workers=1)
-    run = str(tmp_path / "run")
-    assert finetune.main(["--data", folder, "--weights", "lite", "--run", run, *SHORT]) == 0
+    shutil.copytree(tiny_weights, weights)
+    entry = manifest.find(weights).entry
+    for role in ("poseprior", "viewpoint"):  # of the size that is trained
+        model = manifest.build_network(role, {})
+        entry["networks"][role] = manifest.save_network(model, weights, f"{role}-32.h5", role, {})
+    manifest.write_manifest(weights, {"tiny": entry})
+    wanted = ["--networks", "handsegnet,lifting", "--run", str(tmp_path / "run")]
+    assert finetune.main(["--data", folder, "--weights", weights, *wanted, *SHORT]) == 0
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
-    assert {"posenet", "handsegnet", "lifting"} < set(scores)
+    assert {"handsegnet", "lifting"} < set(scores) and "posenet" not in scores
+    old, new = (manifest.load(manifest.find(place)) for place in (weights, tmp_path / "run" / "weights"))
+    for role in old:
+        pairs = zip(old[role].get_weights(), new[role].get_weights(), strict=True)
+        assert all(np.array_equal(a, b) for a, b in pairs) == (role == "posenet"), role
 
 
 def test_errors(mine, tiny_weights, tmp_path, capsys):

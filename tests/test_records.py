@@ -69,6 +69,16 @@ def test_png_is_exact_and_depth_optional(tmp_path):
     assert not records.decode_depth(parsed).numpy().any()
 
 
+def test_splits_keep_their_licences_and_unfinished_ones_are_refused(tmp_path):
+    for split, licence in (("training", "A"), ("evaluation", "B"), ("training", "C")):
+        more = {"complete": split == "training"}
+        records.write_info(tmp_path, split, {}, licence=licence, generator={}, further=more)
+    assert records.read_info(tmp_path)["licence"] == "B; C"
+    assert records.shard_paths(tmp_path, "training") == []
+    with pytest.raises(ValueError, match="'evaluation' is incomplete; run what made it again"):
+        records.read_records(tmp_path, "evaluation", check=False)
+
+
 def test_shuffle_depends_on_seed_and_pass(folder):
     def order(dataset):
         return [bytes(sample["id"]) for sample in dataset.as_numpy_iterator()]

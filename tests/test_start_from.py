@@ -47,6 +47,16 @@ def test_an_initialisation(start, capsys):
         manifest.load(manifest.find(folder))
 
 
+def test_lifting_starts_from_the_two_networks_of_a_set():
+    weight_set, network = manifest.find("lite"), networks.lifting()
+    common.start_from(network, "lite", "lifting")
+    for role, name in (("poseprior", "PosePrior"), ("viewpoint", "ViewpointNet")):
+        entry = manifest.network_entries(weight_set)[role]
+        shipped = manifest.load_network(entry, manifest.verify(weight_set, role))
+        for ours, theirs in zip(network.get_layer(name).get_weights(), shipped.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
 def test_what_does_not_fit_is_told(start):
     folder, _ = start
     with pytest.raises(ValueError, match="no weights for PoseNet2D; the set has handsegnet"):

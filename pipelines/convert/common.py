@@ -8,8 +8,9 @@ import numpy as np
 
 from hand3d.skeleton import FINGERS, INDEX, NUM_KEYPOINTS, ROOT, SIDES
 from pipelines import anatomy
-from pipelines.rules import in_image
+from pipelines.rules import HAND_IDS, in_image
 
+FITTING = 0.3  # share of visible keypoints that must lie on their own hand in the mask
 PROJECTION_TOLERANCE = 1.5  # pixels, in the mean over a hand's keypoints
 # joints of a finger from the root to the tip, as most data sets but RHD have them; numbered 1 to 4
 JOINTS_OUTWARDS = ("mcp", "pip", "dip", "tip")
@@ -89,6 +90,21 @@ def projection_error(uv, xyz, K, which):
     if not which.any() or not np.any(K):
         return 0.0
     return float(np.linalg.norm(project(np.asarray(xyz)[which], K) - np.asarray(uv)[which], axis=-1).mean())
+
+
+def mask_fits(mask, uv, visible):
+    """Whether visible keypoints lie on their own hand, by and large; True where there are less than five.
+
+    mask: (H, W) ids of RHD.  uv: (42, 2) pixels.  visible: (42,) bool.
+    """
+    columns, rows = np.rint(uv).astype(int).T
+    side = np.repeat(np.arange(len(SIDES)), NUM_KEYPOINTS)
+    seen = visible & (columns >= 0) & (columns < mask.shape[1]) & (rows >= 0) & (rows < mask.shape[0])
+    if seen.sum() < 5:
+        return True
+    ids = mask[rows[seen], columns[seen]]
+    low, high = np.array(HAND_IDS)[side[seen]].T
+    return ((ids >= low) & (ids <= high)).mean() >= FITTING
 
 
 def numbers(value, shape, name):

@@ -16,7 +16,16 @@ import numpy as np
 
 from hand3d.images import ImageError
 from hand3d.skeleton import NUM_KEYPOINTS, SIDES
-from pipelines.convert.common import FROM_OUTWARDS, Listing, Skip, both_hands, files_in, numbers, project
+from pipelines.convert.common import (
+    FROM_OUTWARDS,
+    Listing,
+    Skip,
+    both_hands,
+    files_in,
+    mask_fits,
+    numbers,
+    project,
+)
 from pipelines.pictures import read_levels, read_rgb
 from pipelines.rules import HAND_IDS
 
@@ -100,13 +109,16 @@ def load(item):
     except ImageError as error:
         raise Skip(str(error)) from None
     labelled = both_hands(RIGHT, np.ones(NUM_KEYPOINTS, bool))
+    uv = both_hands(RIGHT, project(item["xyz"], item["K"]))
+    if mask is not None and not mask_fits(mask, uv, labelled):
+        raise Skip(f"{item['mask']}: does not fit the keypoints of {item['id']}; another sample's?")
     return {
         "id": item["id"],
         "image": image,
         "image_file": image_file,
         "mask": mask,
         "mask_kind": "none" if mask is None else "hands",
-        "uv": both_hands(RIGHT, project(item["xyz"], item["K"])),
+        "uv": uv,
         "xyz": both_hands(RIGHT, item["xyz"]),
         "visible": labelled,
         "present": labelled,

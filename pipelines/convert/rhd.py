@@ -13,7 +13,7 @@ import numpy as np
 
 from hand3d.images import ImageError
 from pipelines import safe_pickle
-from pipelines.convert.common import Listing, Skip, files_in, first_folder, numbers
+from pipelines.convert.common import Listing, Skip, files_in, first_folder, mask_fits, numbers
 from pipelines.pictures import read_levels, read_rgb
 from pipelines.records import LABELS
 from pipelines.rules import HAND_IDS
@@ -25,7 +25,6 @@ EXPECTED = {"training": 41_258, "evaluation": 2_728}
 EXPECTED_FILES = "training/anno_training.pickle, color/, mask/ and depth/, and the same for evaluation"
 DEPTH_RANGE = 5.0  # metres
 PICTURES = ("color", "mask", "depth")
-FITTING = 0.3  # share of visible keypoints that must lie on their own hand in the mask
 
 
 def add_arguments(parser):
@@ -69,7 +68,7 @@ def list_items(folder, split, options):
         try:
             if missing:
                 raise Skip(f"{split}/{missing[0]}/{name} is missing")
-            item = _labels(labels[number], f"{os.path.basename(path)}, sample {number}")
+            item = label_of(labels[number], f"{os.path.basename(path)}, sample {number}")
             listing.items.append(item | {"id": identity, "folder": os.path.join(home, split), "name": name})
         except Skip as reason:
             listing.skipped.append((identity, str(reason)))
@@ -81,7 +80,8 @@ def list_items(folder, split, options):
     return listing
 
 
-def _labels(label, name):
+def label_of(label, name):
+    """One entry of the annotation file: dict of uv, visible, xyz and K.  Skip, naming it, if it is wrong."""
     if not isinstance(label, dict) or not {"uv_vis", "xyz", "K"} <= set(label):
         raise Skip(f"{name}: expected a dict with uv_vis, xyz and K")
     uv_vis = numbers(label["uv_vis"], (LABELS, 3), f"{name}: uv_vis")
@@ -106,7 +106,7 @@ def load(item):
             raise Skip(f"{paths[kind]}: {picture.shape[:2]} pixels, but {image.shape[:2]} in color")
     if mask.max() > HAND_IDS[1][1]:
         raise Skip(f"{paths['mask']}: holds the id {mask.max()}, the largest is {HAND_IDS[1][1]}")
-    if not _mask_fits(mask, item["uv"], item["visible"]):
+    if not mask_fits(mask, item["uv"], item["visible"]):
         raise Skip(f"{paths['mask']}: does not fit the keypoints of {item['id']}; another sample's?")
     levels = (coded[..., 0].astype(np.uint16) << 8) + coded[..., 1]
     depth = np.where(mask > 0, levels * np.float32(DEPTH_RANGE / 65535), np.float32(0))
@@ -116,15 +116,3 @@ def load(item):
     pictures |= {"mask": mask, "mask_file": mask_file, "depth": depth}
     present = {"present": before, "present_xyz": np.ones(LABELS, bool)}
     return labels | pictures | present | {"meta": {}}
-
-
-def _mask_fits(mask, uv, visible):
-    """Whether visible keypoints lie on their own hand, by and large."""
-    columns, rows = np.rint(uv).astype(int).T
-    side = np.arange(LABELS) * len(HAND_IDS) // LABELS
-    seen = visible & (columns >= 0) & (columns < mask.shape[1]) & (rows >= 0) & (rows < mask.shape[0])
-    if seen.sum() < 5:
-        return True
-    ids = mask[rows[seen], columns[seen]]
-    low, high = np.array(HAND_IDS)[side[seen]].T
-    return ((ids >= low) & (ids <= high)).mean() >= FITTING

@@ -10,7 +10,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import shutil
 import sys
 import time
 
@@ -20,17 +19,21 @@ from hand3d.files import write_atomic
 from pipelines import convert, records
 from pipelines.convert.common import Skip, check_labels
 from pipelines.convert.verify import judge, verify_shard
+from pipelines.lock import locked
 from pipelines.progress import Progress
 from pipelines.tfrecord_io import masked_crc32c, write_tfrecord
-
-try:
-    import fcntl
-except ImportError:  # Windows: nobody keeps two conversions apart
-    fcntl = None
 
 SAMPLES_PER_SHARD = 500
 PARTS = ".parts"
 PLACES = ("images", "annotations", "table")  # options that may change between two runs
+VERIFIED = (
+    "records, checksums, pictures, projection, bone lengths, order of the keypoints, "
+    "masks of RHD and FreiHAND against keypoints"
+)
+NOT_VERIFIED = (
+    "that a picture is the one its labels were made for: pictures of one size that were exchanged "
+    "are not found; python -m pipelines.inspect draws the labels over samples"
+)
 _worker = {}
 
 
@@ -110,8 +113,10 @@ def run(name, folder, out, split, *, workers=None, options=None, image_format="j
         "labels_sha256": state.hexdigest(),
     }
     generator = json.loads(json.dumps(generator))
-    os.makedirs(os.path.join(out, PARTS), exist_ok=True)
-    with _only_one(out):
+    with locked(out):
+        for left in os.listdir(out):  # what a killed run was writing
+            if left.endswith(".partial"):
+                os.unlink(os.path.join(out, left))
         return _run(source, listing, generator, folder, out, split, workers, options, show)
 
 
@@ -122,6 +127,7 @@ def _run(source, listing, generator, folder, out, split, workers, options, show)
             return json.load(file)
     root = getattr(source, "ROOT", options.get("root", "wrist"))
     shards = -(-len(listing.items) // SAMPLES_PER_SHARD)
+    os.makedirs(os.path.join(out, PARTS), exist_ok=True)
     jobs, parts = [], {}
     for number in range(shards):
         name = records.shard_name(split, number, shards)
@@ -153,7 +159,8 @@ def _run(source, listing, generator, folder, out, split, workers, options, show)
     report["rate"] = round(sum(len(job["items"]) for _, job in jobs) / max(seconds, 1e-9), 1)
     write_atomic(os.path.join(out, f"report-{split}.json"), (json.dumps(report, indent=1) + "\n").encode())
     counts = {name: part["samples"] for name, part in parts.items()}
-    further |= {"left_out": report["left_out"], "verified": report["verified"], "complete": not problems}
+    further |= {key: report[key] for key in ("left_out", "verified", "not_verified")}
+    further["complete"] = not problems
     records.write_info(out, split, counts, **describe, further=further)
     if problems:
         raise Unsound(f"{folder}, split {split!r}: {'; '.join(problems)}.  {out} is marked incomplete")
@@ -177,7 +184,8 @@ def _report(listing, parts, problems, doubts, expected, folder):
         "source_folder": os.path.basename(os.path.abspath(folder)),
         "samples": samples,
         "left_out": len(skipped),
-        "verified": "records, checksums, pictures, projection, bone lengths, order of the keypoints",
+        "verified": VERIFIED,
+        "not_verified": NOT_VERIFIED,
         "problems": problems,
         "notes": notes,
         "samples_left_out": [{"id": identity, "reason": reason} for identity, reason in skipped],
@@ -251,21 +259,3 @@ def _refuse_doubles(listing):
         if item["id"] in seen:
             raise ValueError(f"the sample {item['id']!r} occurs twice")
         seen.add(item["id"])
-
-
-@contextlib.contextmanager
-def _only_one(out):
-    """Two conversions into one folder would mix up its info.json; leftovers of a killed one are removed."""
-    with open(os.path.join(out, PARTS, "lock"), "w") as file:
-        if fcntl:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise ValueError(f"another conversion is writing to {out}; wait for it to end") from None
-        for name in os.listdir(out):
-            if name.endswith(".partial"):
-                os.unlink(os.path.join(out, name))
-        yield
-    with contextlib.suppress(OSError):
-        os.unlink(os.path.join(out, PARTS, "lock"))
-        shutil.rmtree(os.path.join(out, PARTS)) if not os.listdir(os.path.join(out, PARTS)) else None

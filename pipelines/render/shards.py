@@ -6,14 +6,13 @@ of interruption is either whole, or damaged by something else and found out by i
 """
 
 import concurrent.futures
-import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import sys
 
 from hand3d.files import write_atomic
+from pipelines.lock import locked
 from pipelines.progress import Progress
 from pipelines.render import provenance, rhd_layout, workers
 
@@ -146,26 +145,6 @@ def check_generators(out, found, generators):
                 )
 
 
-@contextlib.contextmanager
-def locked(out):
-    """The folder for this run alone.  OSError with a remedy if it cannot be written or is in use."""
-    try:
-        os.makedirs(out, exist_ok=True)
-        file = open(os.path.join(out, ".lock"), "w")
-    except OSError as error:
-        raise OSError(f"cannot write to {out} ({error.strerror}); give another --out") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OSError(f"{out} is in use by another run; wait for it or give another --out") from None
-        try:
-            yield
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(file.name)
-
-
 def sweep(out, splits):
     """Remove what a killed run left of files that it was writing."""
     folders = [out, os.path.join(out, rhd_layout.PARTS)]
@@ -199,13 +178,14 @@ class Ledger:
         from pipelines.records import write_info
 
         shards, generator = self.whole[split, layout], self.generators[split]
+        complete = len(shards) == len(self.plans[split])
         if layout == "tfrecord":
-            write_info(self.out, split, shards, licence=LICENCE, generator=generator)
+            further = {"complete": complete}
+            write_info(self.out, split, shards, licence=LICENCE, generator=generator, further=further)
             return
         path = os.path.join(self.out, RHD_INFO)
         info = _read_json(path) if os.path.exists(path) else {"splits": {}}
         info["licence"] = LICENCE
-        complete = len(shards) == len(self.plans[split])
         entry = {"samples": sum(shards.values()), "complete": complete, "generator": generator}
         info["splits"][split] = entry
         if complete:

@@ -1,0 +1,97 @@
+"""What the sub-commands share: exit status, bad arguments, a quiet start, folders for results."""
+
+import argparse
+import os
+import sys
+from contextlib import contextmanager
+
+DONE, SOME_FAILED, BAD_ARGUMENTS, INTERRUPTED = 0, 1, 2, 130
+
+
+class UsageError(Exception):
+    """An argument that cannot be used, found after parsing."""
+
+
+def add_weights(command):
+    """The option --weights."""
+    command.add_argument(
+        "--weights", default="lite", metavar="NAME|DIR", help="shipped set or folder (%(default)s)"
+    )
+
+
+@contextmanager
+def quiet_start():
+    """Keep TensorFlow's start-up messages off the terminal; show them if an import fails.
+
+    It writes some of them to file descriptor 2 whatever its settings say.
+    """
+    import tempfile
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    try:
+        terminal = os.dup(2)
+    except OSError:  # started without a stderr
+        yield
+        return
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        except ImportError:
+            captured.seek(0)
+            os.write(terminal, captured.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+def discard_stdout():
+    """Send what is buffered for a stdout that takes no more nowhere, or Python complains at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def folder(path):
+    """A folder for results; one that it makes goes again if the arguments turn out to be bad."""
+    new = not os.path.exists(path)
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {path}: cannot make this folder: {error.strerror}") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {path}: this folder is not writable")
+    try:
+        yield
+    except UsageError:
+        if new and not os.listdir(path):
+            os.rmdir(path)
+        raise
+
+
+def score(text):
+    """An option's value as a number in 0..1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0..1")
+    return value
+
+
+def number_from_1(text):
+    """An option's value as a whole number of at least 1."""
+    return _whole(text, 1)
+
+
+def number_from_0(text):
+    """An option's value as a whole number of at least 0."""
+    return _whole(text, 0)
+
+
+def _whole(text, least):
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}")
+    return int(text)

@@ -1,0 +1,1 @@
+"""`hand3d serve`: the exported signatures behind the REST paths of TensorFlow Serving."""
