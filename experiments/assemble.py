@@ -125,7 +125,6 @@ def assemble(arguments):
             "mirror": lite,
             "peaks": PEAKS if lite else 1,
             "candidates": 2 if lite else 1,
-            "crop_factor": 1.45 if lite else 1.25,
         },
         "min_score": arguments.min_score,
         "recipe": {key: history(program, runs[key]) for key, program in programs.items()}

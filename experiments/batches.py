@@ -18,10 +18,11 @@ import time
 import numpy as np
 from PIL import Image
 
-from experiments.benchmark import Compiled, made_up_photo
 from hand3d import manifest
+from hand3d.benchmark import made_up_photo
 from hand3d.estimator import BATCH, HandPoseEstimator
 from hand3d.files import write_atomic
+from hand3d.measuring import Compiled
 
 
 def seconds(function):

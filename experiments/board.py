@@ -109,7 +109,7 @@ def timed(data, model):
             start = time.perf_counter()
             batch = next(data)
             clock.total += time.perf_counter() - start
-            yield batch
+            yield (batch,)  # as Keras takes batches of a generator
 
     return batches(), clock
 

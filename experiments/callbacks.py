@@ -1,6 +1,7 @@
 """Callbacks of the training programs: seeds, checkpoints, the loss watched, speed."""
 
 import contextlib
+import json
 import math
 import os
 import time
@@ -8,6 +9,9 @@ import time
 import keras
 import numpy as np
 
+from hand3d.files import write_atomic
+
+EPOCHS = "epochs.json"
 STATE, LAST, BEST = "state.weights.h5", "last.weights.h5", "best.weights.h5"
 
 
@@ -62,14 +66,21 @@ class SaveState(keras.callbacks.Callback):
 
     It stands before the callback that puts averaged weights in place.  The file takes the place of the old
     one in `commit`, when all else of the epoch is on the disk: an epoch is done wholly or not at all.
-    (Keras' BackupAndRestore overwrites its file in place and would save the averages.)
+    (Keras' BackupAndRestore overwrites its file in place and would save the averages.)  Where an optimiser
+    did not count every step, as in float16 those whose gradients overflow, epochs.json tells the epoch.
     """
 
-    def __init__(self, run):
+    def __init__(self, run, epoch_steps):
         super().__init__()
+        self.run, self.epoch_steps = run, epoch_steps
         self.path, self.partial = os.path.join(run, STATE), None
 
     def on_epoch_end(self, epoch, logs=None):
+        counted = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        if counted != (epoch + 1) * self.epoch_steps:
+            kept = dict(sorted(_read_epochs(self.run).items(), key=lambda item: item[1])[-2:])
+            content = json.dumps(kept | {str(counted): epoch + 1})
+            write_atomic(os.path.join(self.run, EPOCHS), content.encode())
         self.partial = write_weights(self.model, self.path)
 
     def commit(self):
@@ -77,6 +88,19 @@ class SaveState(keras.callbacks.Callback):
         return keras.callbacks.LambdaCallback(
             on_epoch_end=lambda epoch, logs: os.replace(self.partial, self.path)
         )
+
+
+def epochs_done(run, counted, epoch_steps):
+    """Epochs of a run whose optimiser has counted so many steps."""
+    return _read_epochs(run).get(str(counted), counted // epoch_steps)
+
+
+def _read_epochs(run):
+    path = os.path.join(run, EPOCHS)
+    if not os.path.exists(path):
+        return {}
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
 
 
 class SaveNetwork(keras.callbacks.Callback):

@@ -26,6 +26,7 @@ from experiments.callbacks import (
     Seeds,
     Speed,
     WatchLoss,
+    epochs_done,
     on_plateau,
     save_weights,
 )
@@ -69,18 +70,21 @@ def schedule(recipe):
     return keras.optimizers.schedules.PiecewiseConstantDecay([int(part[1]) for part in parts[:-1]], rates)
 
 
-def optimizer(recipe):
-    """AdamW (Adam without weight decay), with averaged weights if the recipe says so."""
+def optimizer(recipe, replicas=1):
+    """AdamW (Adam without weight decay), with averaged weights if the recipe says so.
+
+    replicas: devices; Keras clips the gradients of each before adding them, so each gets its share of `clip`.
+    """
     average = dict(use_ema=True, ema_momentum=recipe.ema) if recipe.ema else {}
     made = keras.optimizers.AdamW(
         schedule(recipe),
         weight_decay=recipe.weight_decay,
         epsilon=1e-8,
-        global_clipnorm=recipe.clip or None,
+        global_clipnorm=recipe.clip / replicas or None,
         **average,
     )
     made.exclude_from_weight_decay(var_names=["bias", "gain", "gamma", "beta"])
-    return keras.optimizers.LossScaleOptimizer(made) if "float16" == recipe.precision[-7:] else made
+    return keras.optimizers.LossScaleOptimizer(made) if recipe.precision == "mixed_float16" else made
 
 
 def start_from(network, init, role):
@@ -131,7 +135,8 @@ def load_state(model, run, recipe):
         raise ValueError(
             f"{state} is damaged or of another network: {error}; take another --run, or delete the file"
         ) from error
-    done = int(model.optimizer.iterations) // recipe.epoch_steps
+    counted = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+    done = epochs_done(run, counted, recipe.epoch_steps)
     print(f"resumed {run} after epoch {done}", flush=True)
     return done
 
@@ -152,8 +157,9 @@ def train(
         begun = os.path.exists(os.path.join(run, STATE))
         open_run(run, recipe, begun, getattr(arguments, "program", ""), getattr(arguments, "recipe", ""))
         with devices.scope_of(model):
-            model.compile(optimizer=optimizer(recipe), jit_compile=False if compiler() else "auto")
-        model.replicas = devices.replicas(model)
+            model.replicas = devices.replicas(model)
+            made = optimizer(recipe, model.replicas)
+            model.compile(optimizer=made, jit_compile=False if compiler() else "auto")
         done = load_state(model, run, recipe)
         if not done and arguments.init:
             start_from(model.network, arguments.init, role)
@@ -172,7 +178,7 @@ def train(
     with plain_errors():
         data, clock = board.timed(training_data(done * size), model)
         data, validation_data = (devices.shared(each, model) for each in (data, validation_data))
-    save_state = SaveState(run)
+    save_state = SaveState(run, recipe.epoch_steps)
     callbacks = [
         Seeds(recipe.seed),
         Speed(recipe.batch, clock),
@@ -218,7 +224,7 @@ def train_on_pictures(model, recipe, arguments, batches, stream, **options):
     """`train` for an image network.
 
     batches(directory, split, *, training, limit, ...): `handsegnet_batches` or `posenet_batches` of
-    `pipelines.inputs`, with the sizes bound.  stream(batch, split, ...): the like of `pipelines.stream`.
+    `pipelines.inputs`, with the sizes bound.  stream(batch=..., split=..., ...): one of `pipelines.stream`.
     options: of `train`.
     """
     if arguments.data == "render":

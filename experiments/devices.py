@@ -4,8 +4,28 @@ Every device computes a share of each batch, and gradients are added up.  Severa
 """
 
 import contextlib
+import json
+import os
 
 import keras
+
+
+def one_machine():
+    """ValueError where TF_CONFIG names several machines.
+
+    Keras 3.15 cannot train on them: under MultiWorkerMirroredStrategy `fit` fails on its first batch
+    (https://github.com/keras-team/keras/issues/20585).
+    """
+    try:
+        cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
+    except (ValueError, AttributeError):
+        raise ValueError("TF_CONFIG is set and is no JSON object; unset it") from None
+    count = sum(len(cluster.get(kind, ())) for kind in ("chief", "worker"))
+    if count > 1:
+        raise ValueError(
+            f"TF_CONFIG names {count} machines, and Keras 3 cannot train with MultiWorkerMirroredStrategy; "
+            "unset it, and use the --devices of one machine"
+        )
 
 
 def prepare(wanted):
@@ -78,10 +98,14 @@ def scope_of(model):
 
 
 def shared(data, model):
-    """A tf.data.Dataset as Keras can share it among devices: it adds up a batch to see its shape, but cannot
-    add truth values."""
+    """A dataset or dict of arrays with 0 and 1 for truth values.
+
+    Keras adds up the devices' batches to see their shapes, and truth values cannot be added.
+    """
     if data is None or strategy(model) is None:
         return data
+    if isinstance(data, dict):
+        return {key: value.astype("uint8") if value.dtype == bool else value for key, value in data.items()}
     import tensorflow as tf
 
     def plain(value):

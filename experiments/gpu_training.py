@@ -6,10 +6,11 @@
 Worker processes render into a pool in memory, from which batches are drawn at random, so that the device
 does not wait for the renderer; the augmentation and the training step are compiled by XLA. The learning
 rate rises over the first twentieth of the time and falls to zero by half a cosine at its end, however fast
-the machine is; the schedule of the recipe is not used. After every epoch OUT/STAGE has the weights
-(averaged, if the recipe averages) in files below 16 MiB with their manifest, and OUT/STAGE/log.csv a row;
-`--init OUT/STAGE` goes on from there. It prints samples/s, TFLOP/s of the networks (three times the forward
-pass) and the share of the speed of a product of large matrices, measured first.
+the machine is; the schedule of the recipe is not used. An epoch that has begun is finished: choose --set
+epoch_steps well below the minutes. After every epoch OUT/STAGE has the weights (averaged, if the recipe
+averages) in files below 16 MiB with their manifest, and OUT/STAGE/log.csv a row; `--init OUT/STAGE` goes on
+from there. It prints samples/s, TFLOP/s of the networks (three times the forward pass) and the share of the
+speed of a product of large matrices, measured first.
 """
 
 import argparse
@@ -77,7 +78,7 @@ class Pool:
             chosen = self.rng.integers(0, min(self.rendered, self.capacity), batch)
             drawn = {key: value[chosen] for key, value in self.arrays.items()}
             self.waited += time.perf_counter() - start
-            yield drawn
+            yield (drawn,)  # as Keras takes batches of a generator
 
     def _check(self):
         if self.error is not None:

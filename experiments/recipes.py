@@ -43,6 +43,7 @@ def start(recipes, description, argv=None, program=""):
         settings.append(f"precision={PRECISIONS[arguments.precision]}")
     try:
         recipe = change(recipes[arguments.recipe], settings)
+        devices.one_machine()
         if arguments.devices:
             devices.prepare(arguments.devices)
     except ValueError as error:

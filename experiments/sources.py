@@ -13,14 +13,14 @@ POSITION = "stream.json"
 def rendered(stream, recipe, arguments):
     """(training_data(start), validation, names(start)), as of `common.train`.
 
-    stream(batch, split=..., seed=..., start=...): one of `pipelines.stream`, with the sizes bound.
+    stream(batch=..., split=..., seed=..., start=...): one of `pipelines.stream`, with the sizes bound.
     validation: the first `recipe.validation` examples of the evaluation split, in memory.  What comes next in
     the stream is noted in the run folder, so that a run that goes on sees what an unbroken one sees.
     """
     options = dict(backgrounds=arguments.backgrounds, workers=arguments.workers)
     path, state = os.path.join(arguments.run, POSITION), {}
     print(f"rendering {recipe.validation} examples to validate on", flush=True)
-    validation = gather(stream(recipe.batch, split="evaluation", seed=0, **options), recipe.validation)
+    validation = gather(stream(batch=recipe.batch, split="evaluation", seed=0, **options), recipe.validation)
 
     def training_data(start):
         first = (0, 0)
@@ -28,7 +28,7 @@ def rendered(stream, recipe, arguments):
             first = _position(path, start)
             kept = {key: value for key, value in _read(path).items() if int(key) <= start}
             write_atomic(path, json.dumps(kept).encode())
-        batches = stream(recipe.batch, split="training", seed=recipe.seed, start=first, **options)
+        batches = stream(batch=recipe.batch, split="training", seed=recipe.seed, start=first, **options)
         state["names"] = {}
         return _numbered(batches, start, recipe, path, state["names"])
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from hand3d import manifest
 from hand3d.canvas import box_around, canvas_to_image, corners_of, fit, mask_of_area, stretch
-from hand3d.graph import full_graph
+from hand3d.graph import VISIBLE_FROM, full_graph
 from hand3d.hand import Hand, Prediction
 from hand3d.images import PICTURE_SIDE, ImageError, LoadedImage, load_image
 from hand3d.networks.common import score_maps_and_side
@@ -65,6 +65,7 @@ class HandPoseEstimator:
         if max_hands is None:
             max_hands = 1 if options.graph.get("grid") == "legacy" else MAX_HANDS
         self.max_hands = max_hands
+        self._visible_from = (options.graph.get("calibration") or {}).get(VISIBLE_FROM, 0.5)
         try:
             self.model = full_graph(**self.networks, **options.graph | {"max_hands": max_hands})
         except (TypeError, ValueError) as error:
@@ -130,32 +131,26 @@ class HandPoseEstimator:
         return stretch(pixels, size) if self.frame else fit(pixels, size[0])
 
     def _predict_chunk(self, futures, errors):
-        """Results of prepared images in order, in batches of canvases of one size."""
-        results, groups = [None] * len(futures), {}
-
-        def run(numbers):
-            for number, result in zip(
-                numbers, self._predict_batch([results[n] for n in numbers]), strict=True
-            ):
-                results[number] = result
-
+        """Results of prepared images in order, each once it is known; batches are of one canvas size."""
+        results, groups, given = {}, {}, 0
         for number, future in enumerate(futures):
             try:
-                results[number] = future.result()
+                prepared = future.result()
+                groups.setdefault(prepared[1].shape, []).append((number, prepared))
             except ImageError as error:
                 if not errors:
                     raise
                 results[number] = error
-                continue
-            group = groups.setdefault(results[number][1].shape, [])
-            group.append(number)
-            if len(group) == BATCH:
-                run(group)
-                group.clear()
-        for group in groups.values():
-            if group:
-                run(group)
-        return results
+            last = number + 1 == len(futures)
+            for shape in [shape for shape, group in groups.items() if last or len(group) == BATCH]:
+                numbers, group = zip(*groups.pop(shape), strict=True)
+                results |= zip(numbers, self._predict_batch(group), strict=True)
+                while given in results:
+                    yield results.pop(given)
+                    given += 1
+        while given in results:
+            yield results.pop(given)
+            given += 1
 
     def _canvas_size(self, pixels):
         """(height, width) of the frame, or of the smallest canvas that holds the image, or of the largest.
@@ -239,7 +234,7 @@ class HandPoseEstimator:
             keypoints_xyz=keypoints_xyz - keypoints_xyz[ROOT],  # PosePrior puts it near 0 only
             side_score=float(outputs["side"][side]),
             confidence=float(outputs["confidence"]),
-            visible=None if visible is None else visible >= 0.5,
+            visible=None if visible is None else visible >= self._visible_from,
         )
 
 

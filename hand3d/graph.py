@@ -11,7 +11,8 @@ from hand3d.scoremaps import GRIDS
 from hand3d.skeleton import SIDES
 
 MAP_MODES = ("linear", "probability")
-# curves of a calibration, and the output that each makes
+VISIBLE_FROM = "visible_from"  # of a calibration: the probability from which a keypoint is called visible
+# its curves, and the output that each makes
 CURVES = {"within_10_px": "keypoint_scores", "visible": "keypoint_visible"}
 
 
@@ -79,7 +80,7 @@ def full_graph(
             (`candidates.distinct`).
         calibration: None, or dict of curves over PoseNet's confidence, lists of [confidence, probability]
             that rise: "within_10_px" makes it `keypoint_scores`, "visible" `keypoint_visible`
-            (`experiments.calibrate` measures them).
+            (`experiments.calibrate` measures them).  "visible_from" is for who reads that.
         crop_factor: side of the crop by the object's extent.
         component_stride: side of the cells that the object grows in (`segmentation.hand_component`), 1 in
             the paper and with grid "legacy", 4 otherwise by default.
@@ -200,8 +201,11 @@ def _calibrated(confidence, calibration):
     """The outputs `keypoint_scores` and, with a calibration, `keypoint_visible` of a confidence (B, 21)."""
     if calibration is None:
         return {"keypoint_scores": confidence}
-    if not isinstance(calibration, dict) or set(calibration) != set(CURVES):
+    if not isinstance(calibration, dict) or set(calibration) - {VISIBLE_FROM} != set(CURVES):
         raise ValueError(f"calibration is {calibration!r}; an object of {sorted(CURVES)} expected")
+    start = calibration.get(VISIBLE_FROM, 0.5)
+    if isinstance(start, bool) or not isinstance(start, int | float) or not 0 <= start <= 1:
+        raise ValueError(f"calibration: {VISIBLE_FROM} is {start!r}; a number in 0..1 expected")
     return {
         output: layers.Curve(calibration[curve], name=f"curve_{output}")(confidence)
         for curve, output in CURVES.items()

@@ -144,6 +144,7 @@ def test_crops_move_with_their_labels():
     np.testing.assert_allclose(plain[:, 4:-4, 4:-4], ops.convert_to_numpy(still)[:, 4:-4, 4:-4], atol=2e-3)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on(tmp_path, monkeypatch):
     """Killed after its second epoch of four it does the other two, from where the optimiser stood."""
     backup = keras.callbacks.BackupAndRestore

@@ -208,13 +208,16 @@ def test_chamfer_search_gets_better_with_its_database(monkeypatch):
     asked = rng.uniform(0, 2 * np.pi, 20)
     truth = np.stack([np.cos(asked), np.sin(asked)], -1)
     off = [
-        np.linalg.norm(database.xyz[database.search(bars(asked), count)[0], 0, :2] - truth, axis=-1).mean()
+        np.linalg.norm(
+            database.xyz[database.search(bars(asked), count)[0][:, 0], 0, :2] - truth, axis=-1
+        ).mean()
         for count in (10, 60, 600)
     ]
     assert off[0] > 2 * off[1] > 4 * off[2]
     known, least = database.search(database.unpacked(slice(0, 5)))
-    np.testing.assert_array_equal(known, np.arange(5))
-    np.testing.assert_allclose(least, 0, atol=1e-6)
+    np.testing.assert_array_equal(known[:, 0], np.arange(5))
+    np.testing.assert_allclose(least[:, 0], 0, atol=1e-6)
+    assert known.shape == (5, chamfer.NEAREST) and (np.diff(least) >= 0).all()
 
 
 def test_tile_holds_the_hand_in_its_middle():

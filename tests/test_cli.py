@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hand3d import cli
-from hand3d.commands import predict as predict_command
+from hand3d.estimator import BATCH
 from hand3d.skeleton import NUM_KEYPOINTS
 
 
@@ -22,8 +22,8 @@ def run(estimator, tiny_weights, tmp_path, monkeypatch, capsys):
     """
     import hand3d.estimator
 
-    def shared(weights, side, min_score):
-        assert weights.name == "tiny"
+    def shared(weights, side, min_score, max_hands, mirrored):
+        assert weights.name == "tiny" and max_hands is None and not mirrored
         estimator.min_score = 0.0 if min_score is None else min_score
         estimator.side = side
         return estimator
@@ -151,18 +151,18 @@ def test_bad_arguments(run, photo, tiny_weights, tmp_path):
 def test_interruption_keeps_finished_lines(run, photo, estimator, monkeypatch):
     for number in range(10):
         save(f"many/{number}.png", photo)
-    predict, calls = estimator.predict, []
+    predict, calls = estimator._predict_batch, []
 
-    def interrupted(images):
-        calls.append(len(images))
+    def interrupted(prepared):
+        calls.append(len(prepared))
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return predict(images)
+        return predict(prepared)
 
-    monkeypatch.setattr(estimator, "predict", interrupted)
+    monkeypatch.setattr(estimator, "_predict_batch", interrupted)
     status, _, err = run("many", "--no-picture")
     assert status == 130 and "interrupted" in err
-    assert len(records("hand3d-out/predictions.jsonl")) == predict_command.BATCH
+    assert len(records("hand3d-out/predictions.jsonl")) == BATCH
 
 
 def test_full_disk(run, photo, monkeypatch):

@@ -23,9 +23,59 @@ def test_names_of_devices():
         devices.prepare("gpu:7")
 
 
+def test_several_machines_are_refused(monkeypatch):
+    devices.one_machine()
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["localhost:1"]}}')
+    devices.one_machine()
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}}')
+    with pytest.raises(ValueError, match="TF_CONFIG names 2 machines"):
+        devices.one_machine()
+    monkeypatch.setenv("TF_CONFIG", "[")
+    with pytest.raises(ValueError, match="no JSON object"):
+        devices.one_machine()
+
+
+ON_DEVICES = """
+import argparse, sys
+import keras
+from experiments import common, devices
+from test_resume import Recipe, Toy, toy_data
+wanted, run = sys.argv[1:]
+devices.prepare(wanted)
+keras.utils.set_random_seed(0)
+with devices.scope(wanted, 4):
+    model = Toy(rate=0.0)  # what a device draws at random depends on its share of the batch
+arguments = argparse.Namespace(run=run, init=None)
+options = dict(monitor="val_loss", mode="min", role="toy")
+common.train(model, Recipe(clip=0.0), arguments, toy_data, toy_data().take(2), **options)
+"""
+
+
+def on_devices(tmp_path, command, wanted):
+    """Rows of the log of a run on the devices `wanted`."""
+    run = str(tmp_path / wanted.replace(":", "").replace(",", "-"))
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    environment = os.environ | {"PYTHONPATH": path, "KERAS_BACKEND": "tensorflow"}
+    finished = subprocess.run(command(wanted, run), env=environment, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stdout[-1000:] + finished.stderr[-3000:]
+    return [[row["loss"], row["val_loss"]] for row in run_folder.read_log(run)]
+
+
+@pytest.mark.slow
+def test_two_devices_have_the_loss_curve_of_one(tmp_path):
+    pytest.importorskip("tensorflow")
+
+    def command(wanted, run):
+        return [sys.executable, "-c", ON_DEVICES, wanted, run]
+
+    one, two = (on_devices(tmp_path, command, wanted) for wanted in ("cpu:0", "cpu:0,cpu:1"))
+    assert len(one) == 5
+    np.testing.assert_allclose(one, two, rtol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_two_devices_have_the_loss_curve_of_one(precision, tmp_path):
+def test_a_program_on_two_devices(precision, tmp_path):
     pytest.importorskip("tensorflow")
     from test_training import toy_poses
 
@@ -36,17 +86,14 @@ def test_two_devices_have_the_loss_curve_of_one(precision, tmp_path):
         poses |= {"action": ["flat"] * 40, "character": np.arange(40)}
         write_poses(str(tmp_path / f"{split}.npz"), poses, split)
     data = f"{tmp_path}/training.npz,{tmp_path}/evaluation.npz"
-    # nothing random: what a device draws depends on its share of the batch
-    still = "any_view=0 turn=0 roll=0 off_axis=0 scale=1,1 shift=0 noise=0 gross=0 proportions=0"
-    settings = f"{still} batch=8 epoch_steps=4 steps=12 warmup=2 learning_rate=1e-4".split()
-    losses = []
-    for name in ("cpu:0", "cpu:0,cpu:1"):
-        run = str(tmp_path / name.replace(":", "").replace(",", "-"))
-        command = [sys.executable, "-m", "experiments.lifting", "--data", data, "--run", run]
-        command += ["--devices", name, "--precision", precision, *(f"--set={each}" for each in settings)]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"}
-        finished = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert finished.returncode == 0, finished.stdout[-1000:] + finished.stderr[-3000:]
-        losses.append([[row["loss"], row["val_loss"]] for row in run_folder.read_log(run)])
-    tolerance = 1e-4 if precision == "float32" else 0.03
-    np.testing.assert_allclose(losses[0], losses[1], rtol=tolerance)
+    settings = "batch=8 epoch_steps=4 steps=8 warmup=2 learning_rate=1e-4".split()
+
+    def command(wanted, run):
+        program = [sys.executable, "-m", "experiments.lifting", "--data", data, "--run", run]
+        options = ["--devices", wanted, "--precision", precision]
+        return [*program, *options, *(f"--set={each}" for each in settings)]
+
+    losses = np.array(on_devices(tmp_path, command, "cpu:0,cpu:1"))
+    assert losses.shape == (2, 2) and np.isfinite(losses).all()
+    with pytest.raises(AssertionError, match="a batch of 8 cannot be shared by 3 devices"):
+        on_devices(tmp_path, command, "cpu:0,cpu:1,cpu:2")

@@ -14,7 +14,7 @@ pytest.importorskip("google_crc32c", reason="needs google-crc32c: pip install go
 pytest.importorskip("tensorflow")
 if keras.config.backend() != "tensorflow":
     pytest.skip("experiments run on TensorFlow", allow_module_level=True)
-from experiments import benchmark, evaluate  # noqa: E402
+from experiments import evaluate  # noqa: E402
 
 
 def toy_batch():
@@ -95,29 +95,6 @@ def test_evaluate_reports_what_is_missing(tiny_weights, tmp_path, capsys):
     assert "info.json" in capsys.readouterr().err
     assert evaluate.main(["--data", str(tmp_path), "--weights", "no such set"]) == 1
     assert "no such set" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_benchmark_times_every_stage(tiny_weights, photo_file, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(benchmark, "MATRIX", 64)
-    out = tmp_path / "benchmark.json"
-    arguments = ["--weights", str(tiny_weights), "--image", photo_file, "--runs", "1", "--out", str(out)]
-    assert benchmark.main(arguments) == 0
-    result = json.loads(out.read_text())
-    assert result["canvas"] == 96 and result["photo"] == [80, 60]
-    assert {"read and fit photo", "posenet", "lifting", "whole graph", "estimator"} <= set(result["ms"])
-    assert all(value["median"] > 0 for value in result["ms"].values())
-    assert set(result["networks"]) == {"handsegnet", "posenet", "lifting", "whole graph"}
-    assert "by f32" in capsys.readouterr().out
-
-
-def test_operations_are_counted():
-    image = keras.Input((None, None, 3))
-    x = keras.layers.Conv2D(8, 3, padding="same")(image)
-    x = keras.layers.DepthwiseConv2D(3, padding="same")(x)
-    x = keras.layers.Dense(5)(keras.layers.GlobalAveragePooling2D()(x))
-    gflop = benchmark.Compiled(keras.Model(image, x), (4, 6)).gflop()
-    assert gflop * 1e9 == pytest.approx(2 * (4 * 6 * 8 * 9 * 3 + 4 * 6 * 8 * 9 + 8 * 5))
 
 
 def test_true_regions_are_what_is_cut_out(tiny_weights):

@@ -124,7 +124,10 @@ def test_missing_data_and_unknown_keys_are_told(program, tmp_path):
 def test_bad_folders_are_told(tmp_path):
     pytest.importorskip("google_crc32c", reason="needs google-crc32c: pip install google-crc32c")
     data = write_toy_records(tmp_path, size=64)
-    small = [f"--set={setting}" for setting in ("precision=float32", "width=0.125", "crop_size=64", "cut=64")]
+    small = [
+        f"--set={setting}"
+        for setting in ("precision=float32", "width=0.125", "crop_size=64", "cut=64", "batch=4")
+    ]
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     run, empty = str(tmp_path / "run"), str(tmp_path / "empty")

@@ -42,10 +42,10 @@ class Recipe:
 class Toy(keras.Model):
     """Dropout, so that there is a random generator."""
 
-    def __init__(self):
+    def __init__(self, rate=0.3):
         super().__init__()
         inputs = keras.Input((3,))
-        x = keras.layers.Dropout(0.3)(keras.layers.Dense(8, activation="relu")(inputs))
+        x = keras.layers.Dropout(rate)(keras.layers.Dense(8, activation="relu")(inputs))
         self.network, self.replicas = keras.Model(inputs, keras.layers.Dense(1)(x)), 1
         self.built = True
 
@@ -53,7 +53,7 @@ class Toy(keras.Model):
         return self.network(batch["x"], training=training) - batch["y"]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return keras.ops.mean(keras.ops.square(y_pred))
+        return keras.ops.mean(keras.ops.square(y_pred)) / self.replicas
 
 
 def toy_data(start=0, bad=None):
@@ -126,6 +126,7 @@ def test_an_interrupted_run_ends_bit_for_bit_as_an_unbroken_one(tmp_path, monkey
     assert not [name for name in os.listdir(tmp_path / "broken") if "partial" in name]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     asked = []
 
@@ -163,6 +164,17 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
     assert int(toy_run(tmp_path).optimizer.iterations) == 10
 
 
+def test_steps_that_the_optimiser_did_not_count(tmp_path):
+    save = callbacks.SaveState(str(tmp_path), 2)
+    toy = Toy()
+    toy.compile(optimizer="sgd")
+    save.set_model(toy)
+    for epoch, counted in enumerate((2, 3, 4)):  # an overflow in the second epoch
+        toy.optimizer.iterations.assign(counted)
+        save.on_epoch_end(epoch)
+        assert callbacks.epochs_done(str(tmp_path), counted, 2) == epoch + 1
+
+
 def test_a_run_folder_of_another_experiment(tmp_path):
     run_folder.open_run(str(tmp_path), Recipe(), False, "experiments.one")
     with pytest.raises(SystemExit, match="is a run of experiments.one, not of experiments.two"):
@@ -174,6 +186,7 @@ def test_a_run_folder_of_another_experiment(tmp_path):
         run_folder.open_run(str(tmp_path), Recipe(), True)
 
 
+@pytest.mark.slow
 def test_stops_on_a_plateau(tmp_path):
     assert callbacks.on_plateau([5, 4, 4.5, 6], "min", 2) and not callbacks.on_plateau([5, 4, 4.5], "min", 2)
     assert not callbacks.on_plateau([1, 2, float("nan")], "max", 2) and not callbacks.on_plateau(

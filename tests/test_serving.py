@@ -269,6 +269,19 @@ def test_sigterm_finishes_what_is_under_way():
         process.wait()
 
 
+def test_the_readme_s_client(port, monkeypatch):
+    """The REST example of the README runs as it stands, but for the port."""
+    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+    with open(os.path.join(root, "README.md"), encoding="utf-8") as file:
+        blocks = re.findall(r"```python\n(.*?)```", file.read(), re.DOTALL)
+    (example,) = [block for block in blocks if "urllib" in block]
+    assert "127.0.0.1:8501" in example
+    monkeypatch.chdir(root)
+    names = {}
+    exec(example.replace(":8501", f":{port}"), names)
+    assert names["hand"] == {"length": float(os.path.getsize("tests/fixtures/hand.jpg")), "status": 0}
+
+
 def test_answers_are_json():
     body = protocol.answer({"a": np.float32([[1, 2]]), "b": np.int32([3])}, "predictions")
     assert json.loads(body) == {"predictions": [{"a": [1.0, 2.0], "b": 3}]}

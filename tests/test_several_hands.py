@@ -1,10 +1,12 @@
 """Several hands or none, mirror images, calibrated confidence."""
 
 import copy
+import os
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from hand3d import HandPoseEstimator, networks
 from hand3d.candidates import BestRegions, distinct
@@ -136,3 +138,21 @@ def test_a_stream_is_in_order_and_survives_bad_images(estimator, photo, photo_fi
     assert shapes == [image.shape[:2] for image in sizes]
     (alone,) = estimator.predict([photo[:, :70]])
     np.testing.assert_allclose(results[3].hands[0].keypoints_uv, alone.hands[0].keypoints_uv, atol=2e-2)
+
+
+@pytest.mark.slow
+def test_flipping_a_photograph_flips_side_and_x_and_little_else():
+    """PoseNet sees both looks; HandSegNet and the lifting networks are only nearly symmetric."""
+    with Image.open(os.path.join(os.path.dirname(__file__), "fixtures", "hand.jpg")) as file:
+        photo = np.asarray(file.convert("RGB"))
+    estimator = HandPoseEstimator("lite")
+    (hand,), (other,) = estimator([photo, np.ascontiguousarray(photo[:, ::-1])])
+    assert {hand.side, other.side} == {"left", "right"} and abs(hand.score - other.score) < 0.05
+    back = other.keypoints_uv * (-1, 1) + (photo.shape[1] - 1, 0)
+    extent = np.ptp(hand.keypoints_uv, axis=0).max()
+    assert np.median(np.linalg.norm(back - hand.keypoints_uv, axis=-1)) < 0.01 * extent
+    back = other.keypoints_xyz * (-1, 1, 1)
+    assert np.median(np.linalg.norm(back - hand.keypoints_xyz, axis=-1)) < 0.3
+    # two hands in one picture are two hands, each the other's mirror image
+    both = estimator(np.concatenate([photo, photo[:, ::-1]], 1))
+    assert sorted(hand.side for hand in both) == ["left", "right"]

@@ -1,8 +1,10 @@
 """The stream of rendered batches; it needs OpenGL in its own processes only."""
 
+import io
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +91,32 @@ def test_wrong_arguments(tmp_path):
         posenet_stream(batch=2, workers=0)
     with pytest.raises(FileNotFoundError, match="no picture"):
         posenet_stream(batch=2, backgrounds=str(tmp_path))
+
+
+def test_goes_on_where_it_was(monkeypatch):
+    from pipelines import stream
+
+    class Made(stream.RenderedBatches):
+        def _next(self):
+            number = self._next_sample
+            return [{"number": np.array(10 * number + k)} for k in range(number % 4)]
+
+    def process(settings):
+        return types.SimpleNamespace(stdout=io.BytesIO(), terminate=lambda: None, wait=lambda: 0)
+
+    monkeypatch.setattr(stream, "_start", process)
+    whole = Made({}, 4, 1, 1)
+    batches, positions = [], []
+    for _ in range(8):
+        positions.append(whole.position)
+        batches.append(whole[0]["number"])
+    assert list(batches[0]) == [10, 20, 21, 30] and positions[0] == (0, 0)
+    assert len(set(np.concatenate(batches))) == 32
+    assert whole.numbers == [int(number) // 10 for number in batches[-1]]
+    assert any(example for _, example in positions)
+    for count, position in enumerate(positions):
+        later = Made({}, 4, 1, 1, start=position)
+        np.testing.assert_array_equal([later[0]["number"] for _ in batches[count:]], batches[count:])
 
 
 def first_batches(count, **options):

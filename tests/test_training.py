@@ -116,6 +116,7 @@ def test_handsegnet_learns_a_batch():
     assert after["loss"] < before["loss"] and after["iou"] > 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["proposed", pytest.param("local", marks=pytest.mark.slow)])
 def test_lifting_learns_a_batch(variant):
     keras.utils.set_random_seed(0)

@@ -29,6 +29,7 @@ SIZES = (1000, 3000, 10_000, 30_000)  # of the plot, and the whole database
 CELL = 4  # pixels of a tile
 FARTHEST = 10.0  # pixels: no edge is farther than that
 SHORTLIST = 200
+NEAREST = 10  # views that a search gives
 SKIN = 128.0  # mean grey value that each hand is brought to
 STRONG, WEAK = 14.0, 7.0  # grey values a pixel: Canny's thresholds
 BLUR = 1.0  # pixels, standard deviation
@@ -142,16 +143,21 @@ class Database:
         return unpacked(self.edges[index])
 
     def search(self, edges, count=None):
-        """Edge maps (N, T, T) bool -> index of the nearest view (N,), Chamfer distance in pixels (N,)."""
+        """Edge maps (N, T, T) bool -> indices of the nearest views, the nearest first, and their distances.
+
+        Both (N, K), K at most `NEAREST`; Chamfer distances in pixels.
+        """
         share, apart = coarse(edges)
         costs = np.concatenate([apart, share], 1) @ self.coarse[:count].T
         short = min(SHORTLIST, costs.shape[1])
-        found, least = np.zeros(len(edges), int), np.zeros(len(edges), np.float32)
+        found, least = [], []
         for number, one in enumerate(edges):
             best = np.argpartition(costs[number], short - 1)[:short]
             exact = chamfer(one, self.unpacked(best))
-            found[number], least[number] = best[exact.argmin()], exact.min()
-        return found, least
+            order = exact.argsort()[:NEAREST]
+            found.append(best[order])
+            least.append(exact[order])
+        return np.stack(found), np.stack(least)
 
 
 class ChamferSearch(Baseline):
@@ -164,6 +170,7 @@ class ChamferSearch(Baseline):
         "the views are those of this project's cameras, without the arm, instead of a grid of directions."
     )
     learns_from = ()
+    last = (None, None)
 
     def train(self, training, run):
         views = max(1, int(VIEWS * training.effort))
@@ -177,12 +184,30 @@ class ChamferSearch(Baseline):
     def load(self, run):
         self.database = Database(read_views(run), np.load(os.path.join(run, COARSE)))
 
-    def predict(self, hands, count=None, batch=16):
-        left = hands.as_left()
-        edges, window = query_edges(left.image, left.cover)
-        found = np.concatenate(
-            [self.database.search(edges[k : k + batch], count)[0] for k in range(0, len(edges), batch)]
-        )
+    def predict(self, hands, count=None):
+        found, window = self._search(hands, count)
+        return self._poses(hands, found[:, 0], window)
+
+    def variants(self, hands):
+        """The most typical of the nearest views: that with the least distance in 3D to the others."""
+        found, window = self._search(hands)
+        xyz = self.database.xyz[found]
+        apart = np.linalg.norm(xyz[:, :, None] - xyz[:, None], axis=-1).mean(-1).sum(-1)
+        typical = found[np.arange(len(found)), apart.argmin(1)]
+        return {f", most typical of {found.shape[1]}": self._poses(hands, typical, window)}
+
+    def _search(self, hands, count=None, batch=16):
+        """Nearest views (N, K) and windows (N, 3); those of the hands asked for last are kept."""
+        if self.last[0] is not hands or self.last[1] != count:
+            left = hands.as_left()
+            edges, window = query_edges(left.image, left.cover)
+            parts = [
+                self.database.search(edges[k : k + batch], count)[0] for k in range(0, len(edges), batch)
+            ]
+            self.last = hands, count, np.concatenate(parts), window
+        return self.last[2:]
+
+    def _poses(self, hands, found, window):
         uv = crops.crop_to_image(self.database.uv[found], window[:, :2], window[:, 2], self.database.tile)
         uv = keras.ops.convert_to_numpy(uv)
         return Prediction(uv, self.database.xyz[found]).mirrored_back(hands.side, hands.size)

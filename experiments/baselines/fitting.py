@@ -203,12 +203,14 @@ class Fitting(Baseline):
         fits = self._detected(hands)
         fitted = self._of_side(fits, hands.side).uv_crop - hands.detected_uv
         network = placed(hands.detected_xyz, hands.detected_uv) - hands.detected_uv
-        network, fitted = (np.sqrt((error**2).sum(-1).mean()) for error in (network, fitted))
+        network, fitted = (np.linalg.norm(error, axis=-1) for error in (network, fitted))
+        network, fitted = ((np.sqrt((error**2).mean()), np.median(error)) for error in (network, fitted))
         right = (fits[2].argmin(1) == hands.side).mean()
         return [
-            f"Reprojection onto the detected keypoints, root mean square, pixels of the crop: {network:.2f} "
-            f"for the lifting network in its best scale and place, {fitted:.2f} for the fit; the fit tells "
-            f"the side of {100 * right:.0f} % of the hands."
+            "Reprojection onto the detected keypoints, root mean square and median, pixels of the crop: "
+            f"{network[0]:.2f} and {network[1]:.2f} for the lifting network in its best scale and place, "
+            f"{fitted[0]:.2f} and {fitted[1]:.2f} for the fit; the fit tells the side of "
+            f"{100 * right:.0f} % of the hands."
         ]
 
     @property

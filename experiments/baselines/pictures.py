@@ -30,7 +30,7 @@ def sheet(hands, predictions):
             if xyz is not None:
                 _skeleton(below, hands.xyz_relative[row][:, [0, 2]], lambda _: TRUTH)
                 _skeleton(below, np.asarray(xyz)[row][:, [0, 2]], lambda f: np.array(FINGER_COLOURS[f]) / 255)
-            below.set(xlim=(-5, 5), ylim=(-5, 5), aspect="equal")
+            below.set(xlim=(-4, 4), ylim=(-4, 4), aspect="equal")
     for one in axes.flat:
         one.set_xticks([])
         one.set_yticks([])

@@ -4,19 +4,15 @@ import sys
 
 from hand3d.commands.common import DONE, SOME_FAILED, UsageError, add_weights, number_from_1, quiet_start
 
-FORMATS = {
-    "savedmodel": ("float32", "bfloat16", "float16"),
-    "tflite": ("float32", "float16"),
-    "onnx": ("float32",),
-    "openvino": ("float32", "float16"),
-}
+FORMATS = ("savedmodel",)
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 def add_parser(commands):
     """Add the sub-command to an argparse `add_subparsers` object."""
     command = commands.add_parser(
         "export",
-        help="write the networks for TensorFlow Serving and other runtimes",
+        help="write a model for TensorFlow Serving",
         description="Write a weight set as a model that runs without this package.",
         epilog="Exit status: 0 done, 1 it could not be written, 2 bad arguments (nothing was done).",
     )
@@ -25,7 +21,7 @@ def add_parser(commands):
         "--out", required=True, metavar="DIR", help="folder for the model; versions go below"
     )
     command.add_argument(
-        "--precision", default="float32", choices=FORMATS["savedmodel"], help="of the networks (%(default)s)"
+        "--precision", default="float32", choices=PRECISIONS, help="of the networks (%(default)s)"
     )
     add_weights(command)
     command.add_argument(
@@ -38,11 +34,6 @@ def add_parser(commands):
 
 def export(arguments):
     """`hand3d export`: see the README for what it writes.  Returns the exit status."""
-    if arguments.precision not in FORMATS[arguments.to]:
-        raise UsageError(
-            f"--precision {arguments.precision}: not offered for {arguments.to}; "
-            f"expected one of {', '.join(FORMATS[arguments.to])}"
-        )
     from hand3d.manifest import WeightsError, find
 
     try:
@@ -50,10 +41,6 @@ def export(arguments):
         path = _write(arguments, weights)
     except (WeightsError, ValueError) as error:
         raise UsageError(str(error)) from error
-    except ImportError as error:
-        raise UsageError(
-            f"--to {arguments.to}: {error}; pip install 'hand3d-keras[export]' installs what it needs"
-        ) from error
     except OSError as error:
         print(
             f"hand3d: error: --out {arguments.out}: cannot be written: {error.strerror or error}",
@@ -73,13 +60,6 @@ def _write(arguments, weights):
         from hand3d.estimator import HandPoseEstimator
         from hand3d.export import savedmodel
 
-        whole = arguments.precision if arguments.to == "savedmodel" else "float32"
-        with savedmodel.computing_in(whole):
+        with savedmodel.computing_in(arguments.precision):
             estimator = HandPoseEstimator(weights, side=arguments.side, max_hands=arguments.max_hands)
-        if arguments.to == "savedmodel":
-            return savedmodel.export(estimator, arguments.out, weights.name, arguments.version)
-        from hand3d.export import runtimes
-
-        return runtimes.export(
-            estimator, arguments.to, arguments.precision, arguments.out, weights.name, arguments.version
-        )
+        return savedmodel.export(estimator, arguments.out, weights.name, arguments.version)

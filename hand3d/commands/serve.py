@@ -15,7 +15,7 @@ def add_parser(commands):
         help="answer over HTTP, with the REST paths of TensorFlow Serving",
         description="Serve predictions over HTTP with the REST paths of TensorFlow Serving, and a page to "
         "try them.  Needs pip install 'hand3d-keras[serve]'.",
-        epilog="Exit status: 0 stopped by SIGTERM or Ctrl-C, 1 it could not start, 2 bad arguments.",
+        epilog="Exit status: 0 stopped by Ctrl-C, 1 it could not start, 2 bad arguments.",
     )
     add_weights(command)
     command.add_argument("--model", metavar="DIR", help="an exported SavedModel instead of --weights")

@@ -1,0 +1,186 @@
+"""Speed of a weight set on this machine: its stages, batches and precisions, and a peer beside it."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import keras
+import numpy as np
+from PIL import Image
+
+from hand3d.estimator import HandPoseEstimator
+from hand3d.images import PICTURE_SIDE, load_image
+from hand3d.measuring import Compiled, machine, matmul_gflops, milliseconds
+
+PEERS = ("mediapipe",)
+PEER_SECONDS = 600
+
+
+class PeerError(Exception):
+    """The peer could not be run; the message says why."""
+
+
+def stages(model, networks):
+    """{stage: keras.Model} of the full graph, in the order in which they run."""
+    layer = model.get_layer
+    names = {each.name for each in model.layers}
+    maps = layer("probability_maps" if "probability_maps" in names else "decode").input
+    decoded = layer("decode").output
+    lifting_inputs = networks["poseprior"].inputs
+    lifted = [networks[role](lifting_inputs) for role in ("poseprior", "viewpoint")]
+    image = model.inputs[0]
+    cut = [layer("mask").input, image]
+    return {
+        "resize": keras.Model(image, layer("segment_pixels").output),
+        "handsegnet": networks["handsegnet"],
+        "component, box, crop": keras.Model(cut, layer("crop").output),
+        "posenet": networks["posenet"],
+        "decode score maps": keras.Model(maps, decoded),
+        "lifting": keras.Model(lifting_inputs, lifted),
+        "whole graph": model,
+    }
+
+
+def crops_a_picture(model):
+    """How many crops of one picture go through PoseNet: every candidate, mirrored too if the set says so."""
+    mirrored = "mirrored" in {layer.name for layer in model.layers}
+    return model.get_layer("regions").count * (2 if mirrored else 1)
+
+
+def made_up_photo(folder):
+    """Path of a JPEG of 1280 x 960 pixels with detail and noise, as from a telephone."""
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 255, (24, 32, 3), dtype=np.uint8)).resize((1280, 960))
+    pixels = np.asarray(coarse, np.int16) + rng.normal(0, 6, (960, 1280, 3)).astype(np.int16)
+    path = os.path.join(folder, "photo.jpg")
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path, quality=90)
+    return path
+
+
+def stage_times(estimator, photo, runs, peak):
+    """Milliseconds of every stage for one image, and the networks' operations a second by `peak`.
+
+    photo: path.  peak: as of `matmul_gflops`.  Returns (canvas side, {stage: times}, {network: dict}).
+    """
+    picture = load_image(photo, max_side=PICTURE_SIDE)
+    canvas = estimator.fit(picture.pixels)[0].shape[:2]
+    crop = estimator.model.get_layer("crop").crop_size
+    sizes = {"handsegnet": estimator.model.get_layer("mask").size, "posenet": (crop, crop)}
+
+    def read():
+        return estimator.fit(load_image(photo, max_side=PICTURE_SIDE).pixels)
+
+    taken, counted = {"read and fit photo": milliseconds(read, runs)}, {}
+    for name, model in stages(estimator.model, estimator.networks).items():
+        looks = crops_a_picture(estimator.model) if name == "posenet" else 1
+        compiled = Compiled(model, sizes.get(name, canvas), looks)
+        taken[name] = milliseconds(compiled, runs)
+        if name in ("handsegnet", "posenet", "lifting"):
+            counted[name] = compiled.gflop()
+    taken["estimator"] = milliseconds(lambda: estimator(photo), runs)
+    counted["whole graph"] = sum(counted.values())  # the networks alone, without resizing and the like
+    return (
+        canvas,
+        taken,
+        {name: _network(gflop, taken[name]["median"], peak) for name, gflop in counted.items()},
+    )
+
+
+def throughput(estimator, photo, batches, runs):
+    """{"batch N": {"graph": images/s, "estimator": images/s}}; the estimator's includes reading the files."""
+    canvas = estimator.fit(load_image(photo, max_side=PICTURE_SIDE).pixels)[0].shape[:2]
+    result = {}
+    for batch in batches:
+        several = max(3, runs // batch)
+        functions = {
+            "graph": Compiled(estimator.model, canvas, batch),
+            "estimator": lambda batch=batch: estimator([photo] * batch),
+        }
+        result[f"batch {batch}"] = {
+            name: round(1000 * batch / milliseconds(function, several)["median"], 1)
+            for name, function in functions.items()
+        }
+    return result
+
+
+def bench(weights, photo, *, runs=15, batches=(1, 8), precisions=("float32", "bfloat16"), max_hands=1):
+    """All measurements as a dict that JSON can hold.
+
+    weights: `manifest.WeightSet`.  photo: path.  max_hands: hands of an image that the graph looks for.
+    """
+    from hand3d.export.savedmodel import computing_in
+
+    picture = load_image(photo)
+    result = {
+        "weights": weights.name,
+        "machine": machine(),
+        "photo": [picture.width, picture.height],
+        "runs": runs,
+        "matmul_gflops": matmul_gflops(runs),
+        "images_per_s": {},
+    }
+    for precision in precisions:
+        with computing_in(precision):
+            estimator = HandPoseEstimator(weights, max_hands=max_hands)
+        if "ms" not in result:
+            canvas, taken, networks = stage_times(estimator, photo, runs, result["matmul_gflops"])
+            result |= {"canvas": list(canvas), "precision": precision, "ms": taken, "networks": networks}
+        result["images_per_s"][precision] = throughput(estimator, photo, batches, runs)
+    return result
+
+
+def peer(name, photo, runs, python=None):
+    """Milliseconds of the peer on the photo, {"median": ..., "least": ..., "hands": ..., "version": ...}.
+
+    python: interpreter that has it, since its packages may not go together with ours; None is this one.
+    Raises PeerError where it cannot be run.
+    """
+    if name not in PEERS:
+        raise PeerError(f"{name!r} is not known; expected one of {PEERS}")
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers", f"{name}_hands.py")
+    command = [python or sys.executable, script, photo, str(runs)]
+    try:
+        with tempfile.TemporaryDirectory() as elsewhere:  # so that no file of ours shadows theirs
+            done = subprocess.run(
+                command, cwd=elsewhere, capture_output=True, text=True, timeout=PEER_SECONDS, check=False
+            )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PeerError(f"{name} could not be run with {command[0]}: {error}") from error
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        raise PeerError(f"{name} failed under {command[0]}: {lines[-1] if lines else done.returncode}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def table(result):
+    """The measurements as text."""
+    of, peak = result["machine"], result["matmul_gflops"]
+    lines = [
+        f"{result['weights']} on {of['cpu']}, {of['cores']} cores, load {of['load_average']}",
+        "matrix product: " + ", ".join(f"{value:.0f} GFLOP/s {dtype}" for dtype, value in peak.items()),
+        f"{result['precision']:22s}{'ms':>9s}{'GFLOP':>9s}{'GFLOP/s':>9s}{'by f32':>8s}{'by bf16':>8s}",
+    ]
+    for name, value in result["ms"].items():
+        line = f"{name:22s}{value['median']:9.2f}"
+        if name in result["networks"]:
+            network = result["networks"][name]
+            line += f"{network['gflop']:9.3f}{network['gflops']:9.1f}"
+            line += f"{network['ratio/float32']:8.3f}{network['ratio/bfloat16']:8.3f}"
+        lines.append(line)
+    for precision, by_batch in result["images_per_s"].items():
+        for batch, speeds in by_batch.items():
+            each = ", ".join(f"{name} {value:.1f} images/s" for name, value in speeds.items())
+            lines.append(f"{precision}, {batch}: {each}")
+    for name, found in result.get("peers", {}).items():
+        lines.append(
+            f"{name} {found['version']}: {found['median']:.2f} ms a decoded image, {found['hands']} found"
+        )
+    return "\n".join(lines)
+
+
+def _network(gflop, ms, peak):
+    speed = 1000 * gflop / ms
+    ratios = {f"ratio/{dtype}": round(speed / value, 4) for dtype, value in peak.items()}
+    return {"gflop": round(gflop, 3), "gflops": round(speed, 1)} | ratios
