@@ -46,7 +46,8 @@ def test_the_best_regions_in_order():
 
 @pytest.fixture(scope="module")
 def graphs():
-    parts = skin_detector(), networks.posenet(width=1 / 32), networks.poseprior(), networks.viewpoint()
+    lifting = networks.poseprior(map_size=8), networks.viewpoint(map_size=8)
+    parts = skin_detector(), networks.posenet(width=1 / 32), *lifting
     curves = {"within_10_px": [[0.0, 0.2], [1.0, 0.4]], "visible": [[0.0, 0.0], [1.0, 1.0]]}
     return {
         "one": full_graph(*parts, candidates=2, **OPTIONS),
@@ -107,8 +108,9 @@ def test_bad_arguments(tiny_weights):
     for value in (0, 1.5, True, "2", 17):
         with pytest.raises(ValueError, match="max_hands is"):
             HandPoseEstimator(tiny_weights, max_hands=value)
+    lifting = networks.poseprior(map_size=8), networks.viewpoint(map_size=8)
+    parts = skin_detector(), networks.posenet(width=1 / 32), *lifting
     with pytest.raises(ValueError, match="calibration is"):
-        parts = skin_detector(), networks.posenet(width=1 / 32), networks.poseprior(), networks.viewpoint()
         full_graph(*parts, calibration={"visible": [[0, 0], [1, 1]]}, **OPTIONS)
 
 

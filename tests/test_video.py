@@ -169,7 +169,14 @@ def test_command(clip, tiny_weights, tmp_path, capsys):
             assert len(hand["keypoints_uv"]) == 21 and isinstance(hand["track"], int)
     assert len(read(str(out))[0]) == 6
     assert "6/6 frames" in capsys.readouterr().err
-    assert main(["video", clip, *options[:2], "--json", "-", "--frames", "2", "--no-smooth"]) == 0
+
+
+@pytest.mark.slow
+def test_command_without_smoothing(clip, tiny_weights, capsys):
+    assert (
+        main(["video", clip, "--weights", str(tiny_weights), "--json", "-", "--frames", "2", "--no-smooth"])
+        == 0
+    )
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
