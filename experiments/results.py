@@ -34,6 +34,7 @@ import json
 import math
 import os
 import platform
+import sys
 
 import keras
 import numpy as np
@@ -55,6 +56,19 @@ def add_arguments(parser):
     """--out and --name of every program that writes results."""
     parser.add_argument("--out", default=OUT, help=f"folder for JSON, Markdown and plots ({OUT})")
     parser.add_argument("--name", help="name of the files, instead of the experiment's")
+
+
+def write(make, arguments):
+    """Prints and saves what make(arguments) -> (result, figures) gives.  Returns the exit status."""
+    try:
+        result, figures = make(arguments)
+        print(markdown(result))
+        path = save(result, arguments.out, figures, arguments.name)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"written: {os.path.splitext(path)[0]}.*")
+    return 0
 
 
 # ---------------------------------------------------------------- making

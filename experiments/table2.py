@@ -11,7 +11,6 @@ that was interrupted goes on where it was.
 """
 
 import argparse
-import os
 import sys
 import time
 
@@ -213,16 +212,7 @@ def parse(argv=None):
 
 
 def main(argv=None):
-    arguments = parse(argv)
-    try:
-        result, drawn = table2(arguments)
-        print(results.markdown(result))
-        path = results.save(result, arguments.out, drawn, arguments.name)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"written: {os.path.splitext(path)[0]}.*")
-    return 0
+    return results.write(table2, parse(argv))
 
 
 if __name__ == "__main__":

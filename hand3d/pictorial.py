@@ -49,12 +49,12 @@ def best_tree(uv, evidence, extent):
     uv: (B, 21, K, 2) places, any unit.  evidence: (B, 21, K) logarithms of their probabilities.  extent: the
     hand's in the same unit.  Returns (B, 21) int, 0 to K - 1: the highest sum of evidence and bones.
     """
-    tips = [[CHAINS[finger][joint] for finger in FINGERS] for joint in range(len(JOINTS))]
+    joints = [[CHAINS[finger][joint] for finger in FINGERS] for joint in range(len(JOINTS))]
     reach = [[REACH[finger][joint] for finger in FINGERS] for joint in range(len(JOINTS))]
     total, chosen = None, []
-    for joint, (members, longest) in enumerate(zip(tips, reach, strict=True)):  # from the tips to the bases
+    for joint, (members, longest) in enumerate(zip(joints, reach, strict=True)):  # from the tips to the bases
         last = joint + 1 == len(JOINTS)
-        parents = [ROOT] * len(FINGERS) if last else tips[joint + 1]
+        parents = [ROOT] * len(FINGERS) if last else joints[joint + 1]
         here, there = ops.take(uv, members, axis=1), ops.take(uv, parents, axis=1)
         own = ops.take(evidence, members, axis=1) + (0.0 if total is None else total)
         bone = _length(here[:, :, :, None] - there[:, :, None])  # (B, 5, K, K parents)
@@ -63,15 +63,12 @@ def best_tree(uv, evidence, extent):
         sums = own[..., None] - 0.5 * cost
         chosen.append(ops.argmax(sums, axis=2))
         total = ops.max(sums, axis=2)
-    root = ops.argmax(evidence[:, ROOT] + ops.sum(total, axis=1), axis=-1)  # (B,)
-    picked = [root[:, None]]
-    parent = ops.repeat(root[:, None], len(FINGERS), axis=1)
-    levels = []
-    for table in reversed(chosen):
-        parent = _take_last(table, parent)
-        levels.append(parent)
-    fingers = ops.stack(levels[::-1], axis=2)  # (B, 5, 4), tip to base, as in the skeleton
-    return ops.concatenate([*picked, ops.reshape(fingers, (-1, NUM_KEYPOINTS - 1))], axis=1)
+    root = ops.argmax(evidence[:, ROOT] + ops.sum(total, axis=1), axis=-1)[:, None]
+    picked = [ops.repeat(root, len(FINGERS), axis=1)]
+    for table in reversed(chosen):  # back from the root to the tips
+        picked.insert(0, _take_last(table, picked[0]))
+    fingers = ops.stack(picked[:-1], axis=2)  # (B, 5, 4), tip to base, as in the skeleton
+    return ops.concatenate([root, ops.reshape(fingers, (-1, NUM_KEYPOINTS - 1))], axis=1)
 
 
 def decode(maps, crop_size, extent, mode="linear", count=PEAKS):

@@ -57,16 +57,7 @@ def parse(argv=None):
 
 
 def main(argv=None):
-    arguments = parse(argv)
-    try:
-        result, figures = make_table(arguments)
-        print(results.markdown(result))
-        path = results.save(result, arguments.out, figures, arguments.name)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"written: {os.path.splitext(path)[0]}.*")
-    return 0
+    return results.write(make_table, parse(argv))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,50 @@ def add_weights(command):
     )
 
 
+def add_estimator(command):
+    """The options that `estimator` reads."""
+    add_weights(command)
+    command.add_argument(
+        "--side", choices=("auto", "left", "right"), default="auto", help="which hand (%(default)s)"
+    )
+    command.add_argument(
+        "--max-hands", type=number_from_1, metavar="N", help="at most so many hands an image (2)"
+    )
+    command.add_argument(
+        "--mirrored", action="store_true", help="mirror images, as of selfie cameras: sides are the person's"
+    )
+    command.add_argument("--score", type=score, metavar="MIN", help="leave out hands below this score, 0..1")
+
+
+def estimator(arguments):
+    """`HandPoseEstimator` of the options of `add_estimator`.  UsageError where they are bad."""
+    from hand3d.manifest import WeightsError, find
+
+    try:
+        weights = find(arguments.weights)  # before the slow import: most mistakes show here
+        with quiet_start():
+            from hand3d.estimator import HandPoseEstimator
+
+            made = HandPoseEstimator(
+                weights,
+                side=arguments.side,
+                min_score=arguments.score,
+                max_hands=arguments.max_hands,
+                mirrored=arguments.mirrored,
+            )
+    except WeightsError as error:
+        raise UsageError(f"--weights: {error}") from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if arguments.side == "auto" and not made.tells_side:
+        print(
+            f"hand3d: the weights {arguments.weights} cannot tell left from right; "
+            "all hands are taken for left ones, --side right says otherwise",
+            file=sys.stderr,
+        )
+    return made
+
+
 @contextmanager
 def quiet_start():
     """Keep TensorFlow's start-up messages off the terminal; show them if an import fails.

@@ -9,13 +9,11 @@ from hand3d.commands.common import (
     DONE,
     SOME_FAILED,
     UsageError,
-    add_weights,
+    add_estimator,
     discard_stdout,
     folder,
-    number_from_1,
-    quiet_start,
-    score,
 )
+from hand3d.commands.common import estimator as make_estimator
 
 
 def add_parser(commands):
@@ -37,17 +35,7 @@ def add_parser(commands):
     command.add_argument(
         "--html", action="store_true", help="also write a page per image with the hand in 3D, to be turned"
     )
-    add_weights(command)
-    command.add_argument(
-        "--side", choices=("auto", "left", "right"), default="auto", help="which hand (%(default)s)"
-    )
-    command.add_argument(
-        "--max-hands", type=number_from_1, metavar="N", help="at most so many hands an image (2)"
-    )
-    command.add_argument(
-        "--mirrored", action="store_true", help="mirror images, as of selfie cameras: sides are the person's"
-    )
-    command.add_argument("--score", type=score, metavar="MIN", help="leave out hands below this score, 0..1")
+    add_estimator(command)
     command.set_defaults(run=predict)
 
 
@@ -74,7 +62,7 @@ def _predict_into(json_path, paths, names, failures, arguments):
     lines = None if json_path == "-" else JsonLines(json_path)
     try:
         with lines or nullcontext():
-            estimator = _estimator(arguments) if len(failures) < len(paths) else None
+            estimator = make_estimator(arguments) if len(failures) < len(paths) else None
             write = lines.write if lines else _print_line
             return _predict_all(estimator, paths, names, failures, arguments, write)
     except BrokenPipeError:
@@ -124,34 +112,6 @@ def _expand(arguments):
             paths.append(argument)
             failures[argument] = str(error)
     return list(dict.fromkeys(paths)), failures
-
-
-def _estimator(arguments):
-    from hand3d.manifest import WeightsError, find
-
-    try:
-        weights = find(arguments.weights)  # before the slow import: most mistakes show here
-        with quiet_start():
-            from hand3d.estimator import HandPoseEstimator
-
-            estimator = HandPoseEstimator(
-                weights,
-                side=arguments.side,
-                min_score=arguments.score,
-                max_hands=arguments.max_hands,
-                mirrored=arguments.mirrored,
-            )
-        if arguments.side == "auto" and not estimator.tells_side:
-            print(
-                f"hand3d: the weights {arguments.weights} cannot tell left from right; "
-                "all hands are taken for left ones, --side right says otherwise",
-                file=sys.stderr,
-            )
-        return estimator
-    except WeightsError as error:
-        raise UsageError(f"--weights: {error}") from error
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def _results(prediction, name, arguments):

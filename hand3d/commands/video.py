@@ -10,13 +10,12 @@ from hand3d.commands.common import (
     DONE,
     SOME_FAILED,
     UsageError,
-    add_weights,
+    add_estimator,
     discard_stdout,
     number_from_0,
     number_from_1,
-    quiet_start,
-    score,
 )
+from hand3d.commands.common import estimator as make_estimator
 
 OUT = "hand3d-out"
 REPORT_EVERY = 0.5  # seconds between updates of the progress bar
@@ -46,13 +45,7 @@ def add_parser(commands):
     command.add_argument("--no-smooth", action="store_true", help="keypoints of each frame as they are")
     command.add_argument("--no-window", action="store_true", help="with --camera: show no window")
     command.add_argument("--frames", type=number_from_1, metavar="N", help="stop after N frames")
-    command.add_argument("--max-hands", type=number_from_1, metavar="N", help="hands to follow (2)")
-    command.add_argument("--mirrored", action="store_true", help="the pictures are mirror images")
-    add_weights(command)
-    command.add_argument(
-        "--side", choices=("auto", "left", "right"), default="auto", help="which hand (%(default)s)"
-    )
-    command.add_argument("--score", type=score, metavar="MIN", help="leave out hands below this score, 0..1")
+    add_estimator(command)
     command.set_defaults(run=video)
 
 
@@ -94,9 +87,11 @@ def _outputs(arguments):
 
 def _follow(frames, out, json_path, arguments):
     """All frames through the tracker.  Returns the exit status."""
+    estimator = make_estimator(arguments)  # first: it imports TensorFlow quietly
     from hand3d.drawing import draw_skeleton
+    from hand3d.tracking import HandTracker
 
-    tracker = _tracker(arguments)
+    tracker = HandTracker(estimator, smooth=not arguments.no_smooth)
     with ExitStack() as stack:
         lines = _entered(stack, "--json", json_path)
         writer = _entered(stack, "--out", out)
@@ -152,29 +147,6 @@ def _entered(stack, option, path):
     except OSError as error:
         raise UsageError(f"{option} {path}: cannot be written: {error.strerror or error}") from error
     return file.write if option == "--json" else file
-
-
-def _tracker(arguments):
-    from hand3d.manifest import WeightsError, find
-
-    try:
-        weights = find(arguments.weights)  # before the slow import: most mistakes show here
-        with quiet_start():
-            from hand3d.estimator import HandPoseEstimator
-            from hand3d.tracking import HandTracker
-
-            estimator = HandPoseEstimator(
-                weights,
-                side=arguments.side,
-                min_score=arguments.score,
-                max_hands=arguments.max_hands,
-                mirrored=arguments.mirrored,
-            )
-        return HandTracker(estimator, smooth=not arguments.no_smooth)
-    except WeightsError as error:
-        raise UsageError(f"--weights: {error}") from error
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def _window(stack, name):
