@@ -23,6 +23,7 @@ import os
 import sys
 
 import keras
+import numpy as np
 
 from experiments import common, handsegnet, lifting, posenet, recipes
 from hand3d import manifest
@@ -80,7 +81,7 @@ def setup(role, recipe, weights, arguments):
         return (
             model,
             lambda start: batches("training", training=True, seed=recipe.seed, start=start),
-            batches("evaluation", training=False),
+            counted(batches("evaluation", training=False)),
             "epe_mm/root_scale",
         )
     sizes = dict(side=recipe.cut, crop_size=recipe.crop_size, batch=batch)
@@ -97,9 +98,17 @@ def setup(role, recipe, weights, arguments):
     return (
         model,
         lambda start: batches("training", training=True, seed=recipe.seed, start=start, **pictures),
-        batches("evaluation", training=False).cache(),
+        counted(batches("evaluation", training=False).cache()),
         {"posenet": "epe_px", "handsegnet": "iou"}[role],
     )
+
+
+def counted(validation):
+    """The dataset, which then knows its length: Keras warns at the end of one that does not."""
+    import tensorflow as tf
+
+    length = validation.reduce(np.int64(0), lambda count, _: count + 1)
+    return validation.apply(tf.data.experimental.assert_cardinality(length))
 
 
 def tune(role, weight_set, arguments):

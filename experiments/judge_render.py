@@ -59,15 +59,18 @@ def read_samples(directory, split):
             }
 
 
-def single_hands(sample):
-    """Sides of the hands of a sample that count, see the module, with the box of the crop around each."""
+def single_hands(sample, visible=MIN_VISIBLE):
+    """Sides of the hands of a sample that count, see the module, with the box of the crop around each.
+
+    visible: that many of the 21 keypoints at least.
+    """
     height, width = sample["mask"].shape
     for side, (first, last) in enumerate(HAND_IDS):
         uv = sample["uv"][side]
         inside = ((uv > -0.5) & (uv < (width - 0.5, height - 0.5))).all()
         low, high = uv.min(0), uv.max(0)
         size = (high - low).max()
-        if not inside or sample["visible"][side].sum() < MIN_VISIBLE or size < MIN_SIZE * height / FRAME:
+        if not inside or sample["visible"][side].sum() < visible or size < MIN_SIZE * height / FRAME:
             continue
         corner, extent = (low + high) / 2 - ROOM * size / 2, ROOM * size
         left, top = np.maximum(corner, 0).astype(int)
@@ -89,7 +92,7 @@ def cut(image, box):
     )
 
 
-def judge(samples, find):
+def judge(samples, find, visible=MIN_VISIBLE):
     """Compares labels with a finder of hands.
 
     samples: iterable of `read_samples`' dicts.  find: (CROP, CROP, 3) uint8 -> None or (uv (21, 2) pixels of
@@ -98,7 +101,7 @@ def judge(samples, find):
     """
     found, agrees, distance = [], [], []
     for sample in samples:
-        for side, box in single_hands(sample):
+        for side, box in single_hands(sample, visible):
             hand = find(cut(sample["image"], box))
             found.append(hand is not None)
             if hand is None:
@@ -158,11 +161,11 @@ def mediapipe_finder():
     return find
 
 
-def first(samples, limit):
+def first(samples, limit, visible=MIN_VISIBLE):
     """The first `limit` of the samples with a hand to judge."""
     count = 0
     for sample in samples:
-        hands = sum(1 for _ in single_hands(sample))
+        hands = sum(1 for _ in single_hands(sample, visible))
         if hands and count < limit:
             count += hands
             yield sample
@@ -179,13 +182,22 @@ def main(argv=None):
     parser.add_argument("--data", required=True, help="folder of records")
     parser.add_argument("--split", default="evaluation")
     parser.add_argument("--limit", type=int, default=500, help="hands to judge (default: 500)")
+    parser.add_argument(
+        "--min-visible",
+        type=int,
+        default=MIN_VISIBLE,
+        help=f"keypoints of a mostly visible hand (default: {MIN_VISIBLE})",
+    )
     parser.add_argument("--out", help="JSON file to write the numbers to")
     arguments = parser.parse_args(argv)
+    if not 1 <= arguments.min_visible <= NUM_KEYPOINTS:
+        parser.error(f"--min-visible must be 1 to {NUM_KEYPOINTS}, got {arguments.min_visible}")
     if arguments.limit < 1:
         parser.error(f"--limit must be at least 1, got {arguments.limit}")
     try:
-        samples = first(read_samples(arguments.data, arguments.split), arguments.limit)
-        numbers = summary(judge(samples, mediapipe_finder()))
+        visible = arguments.min_visible
+        samples = first(read_samples(arguments.data, arguments.split), arguments.limit, visible)
+        numbers = summary(judge(samples, mediapipe_finder(), visible))
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

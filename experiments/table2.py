@@ -6,7 +6,7 @@ DATA is a folder of records, a file of `pipelines.poses`, or a folder in RHD's l
 annotation file has to be there; no picture is read but masks.  Five networks are trained on the training
 split, unless the cache has them, and compared with the nearest neighbour on the evaluation split, one hand an
 image as in the paper.  Of the keypoints' noise, pixels are those of a crop of 256 around the hand.  In 3D,
-root and scale are the true ones.  `quick` is 1,500 steps of 64 hands for each network, `full` 12,000; a run
+root and scale are the true ones.  `quick` is 1,500 steps of 64 hands for each network, `full` 6,000; a run
 that was interrupted goes on where it was.
 """
 
@@ -123,8 +123,18 @@ def compare(lifters, poses, seed=0):
         values |= {"noise_px": noise, "relative_percent": 100 * (score[MEDIAN] / best - 1)}
         values["training_s"] = lifters[name][1]
         missing = {"training_s": "nothing trained here", "relative_percent": "proposed is not in this table"}
-        rows.append(results.row(f"{name}, {noise:g} px", values, missing))
+        rows.append(results.row(row_name(name, noise), values, missing))
     return rows, exact
+
+
+def row_name(name, noise):
+    return f"{name}, {noise:g} px"
+
+
+def noise_curve(name, rows):
+    """The median error of a method over the noise, from the rows of `compare`."""
+    values = {row["name"]: row["values"][MEDIAN] for row in rows}
+    return results.curve(name, NOISE, [values[row_name(name, noise)] for noise in NOISE], kind="noise")
 
 
 def table2(arguments):
@@ -150,14 +160,10 @@ def table2(arguments):
         lifters[f"weights {weights['name']}"] = (_bound(lifting_runs.shipped(arguments.weights)), None)
     rows, exact = compare(lifters, poses, arguments.seed)
     curves = [plots.pck_curve(name, errors) for name, errors in exact.items()]
-    curves += [
-        results.curve(name, NOISE, [r["values"][MEDIAN] for r in rows if r["name"].startswith(name + ",")])
-        | {"kind": "noise"}
-        for name in lifters
-    ]
+    curves += [noise_curve(name, rows) for name in lifters]
     result = results.make(
         "table2",
-        "Lifting from true 2D keypoints (Table 2)",
+        f"Lifting from true 2D keypoints (Table 2, {arguments.setting})",
         COLUMNS,
         rows,
         data=results.data_identity(arguments.data, "evaluation", len(poses["side"])),

@@ -1,5 +1,6 @@
 """Speed of a weight set on this machine: its stages, batches and precisions, and a peer beside it."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,10 +13,9 @@ from PIL import Image
 
 from hand3d.estimator import HandPoseEstimator
 from hand3d.images import PICTURE_SIDE, load_image
-from hand3d.measuring import Compiled, machine, matmul_gflops, milliseconds
+from hand3d.measuring import Compiled, in_turns, machine, matmul_gflops, milliseconds, timer
 
 PEERS = ("mediapipe",)
-PEER_SECONDS = 600
 
 
 class PeerError(Exception):
@@ -131,27 +131,71 @@ def bench(weights, photo, *, runs=15, batches=(1, 8), precisions=("float32", "bf
     return result
 
 
-def peer(name, photo, runs, python=None):
-    """Milliseconds of the peer on the photo, {"median": ..., "least": ..., "hands": ..., "version": ...}.
+class Peer:
+    """A peer on one photograph, in a process of its own: call it to run it once, for milliseconds.
 
     python: interpreter that has it, since its packages may not go together with ours; None is this one.
-    Raises PeerError where it cannot be run.
+    The attribute `about` has "hands" and "version".  Raises PeerError where it cannot be run.
     """
-    if name not in PEERS:
-        raise PeerError(f"{name!r} is not known; expected one of {PEERS}")
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers", f"{name}_hands.py")
-    command = [python or sys.executable, script, photo, str(runs)]
-    try:
-        with tempfile.TemporaryDirectory() as elsewhere:  # so that no file of ours shadows theirs
-            done = subprocess.run(
-                command, cwd=elsewhere, capture_output=True, text=True, timeout=PEER_SECONDS, check=False
+
+    def __init__(self, name, photo, python=None):
+        if name not in PEERS:
+            raise PeerError(f"{name!r} is not known; expected one of {PEERS}")
+        self.name, self.python, self.about = name, python or sys.executable, {}
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers", f"{name}_hands.py")
+        self._elsewhere = tempfile.TemporaryDirectory()  # so that no file of ours shadows theirs
+        self._messages = tempfile.TemporaryFile("w+")
+        try:
+            self._process = subprocess.Popen(
+                [self.python, script, os.path.abspath(photo)],
+                cwd=self._elsewhere.name,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._messages,
+                text=True,
             )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise PeerError(f"{name} could not be run with {command[0]}: {error}") from error
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise PeerError(f"{name} failed under {command[0]}: {lines[-1] if lines else done.returncode}")
-    return json.loads(done.stdout.splitlines()[-1])
+        except OSError as error:
+            raise PeerError(f"{name} could not be run with {self.python}: {error}") from error
+
+    def __call__(self):
+        try:
+            self._process.stdin.write("1\n")
+            self._process.stdin.flush()
+            self.about = json.loads(self._process.stdout.readline())
+        except (OSError, ValueError) as error:
+            self._process.kill()
+            self._process.wait()
+            self._messages.seek(0)
+            lines = self._messages.read().strip().splitlines()
+            reason = lines[-1] if lines else f"exit status {self._process.returncode}"
+            raise PeerError(f"{self.name} failed under {self.python}: {reason}") from error
+        return self.about.pop("ms")[0]
+
+    def close(self):
+        """End its process."""
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+        self._messages.close()
+        self._elsewhere.cleanup()
+
+
+def image_to_hands(estimator, exported, photo, rounds, peer=None):
+    """Times from decoded pixels to hands of the estimator, exported models and a peer, which take turns.
+
+    exported: {name: `exported.ExportedEstimator`}.  peer: `Peer`.  Returns {name: times as of
+    `measuring.in_turns`}, ratios to the peer, or else to the estimator.
+    """
+    pixels = load_image(photo).pixels
+    programs = {"estimator": estimator} | exported
+    timers = {name: timer(lambda run=run: run(pixels)) for name, run in programs.items()}
+    if peer:
+        timers[peer.name] = peer
+    taken = in_turns(timers, rounds, peer.name if peer else "estimator")
+    if peer:
+        taken[peer.name] |= peer.about
+    return taken
 
 
 def table(result):
@@ -173,10 +217,13 @@ def table(result):
         for batch, speeds in by_batch.items():
             each = ", ".join(f"{name} {value:.1f} images/s" for name, value in speeds.items())
             lines.append(f"{precision}, {batch}: {each}")
-    for name, found in result.get("peers", {}).items():
-        lines.append(
-            f"{name} {found['version']}: {found['median']:.2f} ms a decoded image, {found['hands']} found"
-        )
+    turns = result.get("image_to_hands", {})
+    if turns:
+        lines.append("decoded image to hands, in turns")
+    for name, found in turns.items():
+        more = f", {found['version']}, {found['hands']} found" if "version" in found else ""
+        speeds = f"{found['median']:9.2f} ms, least {found['least']:.2f}, ratio {found['ratio']:.2f}"
+        lines.append(f"{name:34s}{speeds}{more}")
     return "\n".join(lines)
 
 

@@ -65,7 +65,7 @@ class HandPoseEstimator:
         if max_hands is None:
             max_hands = 1 if options.graph.get("grid") == "legacy" else MAX_HANDS
         self.max_hands = max_hands
-        self._visible_from = (options.graph.get("calibration") or {}).get(VISIBLE_FROM, 0.5)
+        self.visible_from = (options.graph.get("calibration") or {}).get(VISIBLE_FROM, 0.5)
         try:
             self.model = full_graph(**self.networks, **options.graph | {"max_hands": max_hands})
         except (TypeError, ValueError) as error:
@@ -234,7 +234,7 @@ class HandPoseEstimator:
             keypoints_xyz=keypoints_xyz - keypoints_xyz[ROOT],  # PosePrior puts it near 0 only
             side_score=float(outputs["side"][side]),
             confidence=float(outputs["confidence"]),
-            visible=None if visible is None else visible >= self._visible_from,
+            visible=None if visible is None else visible >= self.visible_from,
         )
 
 

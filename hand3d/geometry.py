@@ -12,6 +12,7 @@ A hand's side is either an index (...,) with 0 left and 1 right, or a one-hot / 
 from keras import ops
 
 from hand3d import skeleton
+from hand3d.highest import argmax
 
 EPSILON = 1e-12
 MIDDLE_MCP = skeleton.INDEX["middle_mcp"]
@@ -158,7 +159,7 @@ def flip_right(xyz_canonical, side):
     """Negate z where the side is right; (..., 21, 3) and (...,) or (..., 2) -> (..., 21, 3)."""
     xyz_canonical = _float(xyz_canonical)
     if len(getattr(side, "shape", ())) == len(xyz_canonical.shape) - 1:  # one-hot
-        side = ops.argmax(side, axis=-1)
+        side = argmax(side, axis=-1)
     sign = 1.0 - 2.0 * ops.cast(side, "float32")
     sign = ops.reshape(sign, tuple(ops.shape(sign)) + (1, 1))
     return ops.concatenate([xyz_canonical[..., :2], xyz_canonical[..., 2:] * sign], axis=-1)

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from hand3d import crops, geometry, scoremaps, segmentation
+from hand3d.highest import argmax
 
 register = keras.saving.register_keras_serializable("hand3d")
 
@@ -209,7 +210,7 @@ class ResolveSide(Float32Layer):
         guess = ops.softmax(inputs[1], axis=-1) if len(inputs) > 1 else ops.full_like(given, 0.5)
         side = ops.where(ops.sum(given, axis=-1, keepdims=True) > 0.0, given, guess)
         undecided = ops.abs(side[:, :1] - side[:, 1:]) < 1e-6
-        one_hot = ops.one_hot(ops.argmax(side, axis=-1), side.shape[-1], dtype="float32")
+        one_hot = ops.one_hot(argmax(side, axis=-1), side.shape[-1], dtype="float32")
         return side, ops.where(undecided, side, one_hot)
 
 

@@ -24,6 +24,40 @@ def milliseconds(function, runs):
     return {"median": round(statistics.median(times), 3), "least": round(min(times), 3)}
 
 
+def in_turns(timers, rounds, reference):
+    """Times of several calls that take turns, so that other work on the machine falls on all of them.
+
+    timers: {name: callable that returns milliseconds}, see `timer`.  Returns {name: {"median", "least": ms,
+    "ratio"}}: the median over the rounds of its time by that of `reference` in the same round.
+    """
+    times = {name: [] for name in timers}
+    for number in range(WARM_UP + rounds):
+        for name, timed in timers.items():
+            timed()  # the caches are its own again
+            taken = timed()
+            if number >= WARM_UP:
+                times[name].append(taken)
+    return {
+        name: {
+            "median": round(statistics.median(taken), 3),
+            "least": round(min(taken), 3),
+            "ratio": round(statistics.median(np.divide(taken, times[reference])), 4),
+        }
+        for name, taken in times.items()
+    }
+
+
+def timer(function):
+    """Callable: calls the function and returns the milliseconds that it took."""
+
+    def timed():
+        start = time.perf_counter()
+        function()
+        return 1000 * (time.perf_counter() - start)
+
+    return timed
+
+
 def matmul_gflops(runs):
     """{dtype: GFLOP/s} of a product of square matrices."""
     import tensorflow as tf

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from hand3d import scoremaps
+from hand3d.highest import argmax
 from hand3d.layers import Float32Layer
 from hand3d.skeleton import CHAINS, FINGERS, JOINTS, NUM_KEYPOINTS, ROOT
 
@@ -61,9 +62,9 @@ def best_tree(uv, evidence, extent):
         limit = extent * ops.reshape(ops.convert_to_tensor(longest, "float32"), (1, -1, 1, 1))
         cost = ops.square(ops.maximum(bone - limit, 0.0) / (SOFTNESS * limit))
         sums = own[..., None] - 0.5 * cost
-        chosen.append(ops.argmax(sums, axis=2))
+        chosen.append(argmax(sums, axis=2))
         total = ops.max(sums, axis=2)
-    root = ops.argmax(evidence[:, ROOT] + ops.sum(total, axis=1), axis=-1)[:, None]
+    root = argmax(evidence[:, ROOT] + ops.sum(total, axis=1), axis=-1)[:, None]
     picked = [ops.repeat(root, len(FINGERS), axis=1)]
     for table in reversed(chosen):  # back from the root to the tips
         picked.insert(0, _take_last(table, picked[0]))

@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from hand3d.crops import legacy_resize
+from hand3d.highest import argmax
 
 PAPER_SIGMA = 25.0  # crop pixels, in the paper's crop of
 PAPER_CROP = 256  # pixels
@@ -107,7 +108,7 @@ def decode(maps, crop_size, mode="linear", refine="fit", grid="half_pixel"):
     enlarged = legacy_resize(maps, crop_size) if grid == "legacy" else None
     maps = ops.transpose(ops.cast(maps, "float32"), (0, 3, 1, 2))  # (B, 21, rows, columns)
     _, keypoints, height, width = ops.shape(maps)
-    best = ops.argmax(ops.reshape(maps, (-1, keypoints, height * width)), axis=-1)
+    best = argmax(ops.reshape(maps, (-1, keypoints, height * width)), axis=-1)
     uv_cells, window = look_around(maps, best, refine)
     uv_crop = cells_to_pixels(uv_cells, (height, width), crop_size)
     if mode == "probability":
@@ -148,7 +149,7 @@ def cells_to_pixels(uv_cells, map_size, crop_size):
 def _highest_pixel(maps):
     """(B, H, W, 21) -> (B, 21, 2) float32, whole pixels (u, v)."""
     _, height, width, keypoints = ops.shape(maps)
-    best = ops.argmax(ops.reshape(maps, (-1, height * width, keypoints)), axis=1)
+    best = argmax(ops.reshape(maps, (-1, height * width, keypoints)), axis=1)
     return ops.cast(ops.stack([best % width, best // width], axis=-1), "float32")
 
 

@@ -5,6 +5,8 @@ The object that is kept is not the largest one but the one that holds the mask's
 
 from keras import ops
 
+from hand3d.highest import argmax
+
 REACH = 10  # pixels (Chebyshev distance) across which two parts count as one object
 THRESHOLD = 0.5
 PAPER_CENTRE = (160.0, 160.0)  # where the released code looks when it finds nothing,
@@ -40,7 +42,7 @@ def hand_component(mask_probability, reach=REACH, stride=1):
     cells = ops.reshape(mask_probability, (-1, rows, stride, columns, stride))
     cells = ops.reshape(ops.max(cells, axis=(2, 4)), (-1, rows * columns))
     occupied = ops.reshape(ops.cast(cells > THRESHOLD, "float32"), (-1, rows, columns))
-    seed = ops.one_hot(ops.argmax(cells, axis=-1), rows * columns, dtype="float32")
+    seed = ops.one_hot(argmax(cells, axis=-1), rows * columns, dtype="float32")
     grown = ops.reshape(seed, (-1, rows, columns)) * occupied
 
     radius = max(1, round(reach / stride))

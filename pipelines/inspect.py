@@ -3,7 +3,9 @@
     python -m pipelines.inspect DIR [--split training] [--limit 1000] [--out inspect-out]
 
 DIR is a folder of records or any data set that `pipelines.convert` reads, as downloaded.  Prints the numbers
-and writes OUT/<split>.json, OUT/<split>-histograms.png and OUT/<split>-samples.png.
+and writes OUT/<split>.json, OUT/<split>-histograms.png and OUT/<split>-samples.png.  With --check-pictures a
+network looks whether the pictures of records are those of their labels (`pipelines.picture_check`); what it
+finds goes to OUT/<split>-pictures.json.
 """
 
 import argparse
@@ -15,9 +17,11 @@ import numpy as np
 
 from hand3d.files import write_atomic
 from pipelines import convert, pictures, records
+from pipelines.convert import content
 from pipelines.convert.common import Skip
 from pipelines.convert.verify import parse
 from pipelines.inspect_hands import contact_sheet, describe, histograms
+from pipelines.picture_check import check_pictures
 from pipelines.tfrecord_io import read_tfrecord
 
 
@@ -111,6 +115,17 @@ def inspect(folder, split, out, limit=1000, shown=24, options=None):
     return report
 
 
+def check(folder, split, out, limit):
+    """`picture_check.check_pictures` of a split of records, written into `out`; returns lines of text."""
+    total = records.read_info(folder)["splits"][split]["samples"]
+    found = check_pictures(records.shard_paths(folder, split), total, limit)
+    path = os.path.join(out, f"{split}-pictures.json")
+    write_atomic(path, (json.dumps(found, indent=1) + "\n").encode())
+    lines = [content.ring_words(ring, {}) for ring in found["exchanged"]]
+    lines += content.shift_words(found, {}) + content.notes(found, {})
+    return [f"{split}: {found['judged']} pictures judged, {len(lines) or 'no'} remarks", *lines]
+
+
 def _kind(folder):
     """None for records, or the name of the data set."""
     if not os.path.exists(folder):
@@ -159,6 +174,13 @@ def main(argv=None):
     parser.add_argument("--limit", type=int, default=1000, help="samples to look at, spread evenly")
     parser.add_argument("--shown", type=int, default=24, help="samples on the sheet")
     parser.add_argument("--out", default="inspect-out", help="folder of the pictures")
+    parser.add_argument(
+        "--check-pictures",
+        type=content.picture_limit,
+        default=0,
+        metavar="N|all|none",
+        help="whether so many pictures of records fit their labels; none by default",
+    )
     arguments, rest = parser.parse_known_args(argv)
     for name in ("limit", "shown"):
         if getattr(arguments, name) < 1:
@@ -168,6 +190,10 @@ def main(argv=None):
         if rest and kind is None:
             parser.error(f"unknown option {rest[0]} for a folder of records")
         options = defaults(kind, rest) if kind else None
+        if kind and arguments.check_pictures != 0:
+            parser.error(
+                f"--check-pictures is for records; python -m pipelines.convert {kind} checks by itself"
+            )
         splits = splits_of(arguments.folder, kind)
         if arguments.split and arguments.split not in splits:
             raise ValueError(f"{arguments.folder} has no split {arguments.split!r}, only {', '.join(splits)}")
@@ -176,6 +202,8 @@ def main(argv=None):
                 arguments.folder, split, arguments.out, arguments.limit, arguments.shown, options
             )
             print(text(report))
+            if arguments.check_pictures != 0:
+                print("\n".join(check(arguments.folder, split, arguments.out, arguments.check_pictures)))
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -14,9 +14,10 @@ from pipelines.inspect import defaults
 LEFT, RIGHT = HAND_SLICES["left"], HAND_SLICES["right"]
 
 
-def convert(name, folder, out, split="training", *options):
-    """The report of a conversion."""
-    return run(name, str(folder), str(out), split, workers=1, options=defaults(name, options))
+def convert(name, folder, out, split="training", *options, check=0):
+    """The report of a conversion; without the network's look at the pictures unless `check` asks for it."""
+    options = defaults(name, options)
+    return run(name, str(folder), str(out), split, workers=1, options=options, check=check)
 
 
 def left_out(report):

@@ -81,6 +81,7 @@ def test_every_system_says_what_it_is(key):
     system = make(key)
     assert system.name and system.reference and system.simplifications
     assert set(system.learns_from) <= {field.name for field in dataclasses.fields(Training)}
+    assert system.sees_detections == (key in ("matching", "fitting", "deepmodel"))
 
 
 # ---------------------------------------------------------------- matching

@@ -38,15 +38,38 @@ def test_operations_are_counted():
     assert gflop * 1e9 == pytest.approx(2 * (4 * 6 * 8 * 9 * 3 + 4 * 6 * 8 * 9 + 8 * 5))
 
 
-def test_a_peer_that_cannot_run(photo_file, tmp_path):
+def test_peers_that_cannot_run(photo_file, tmp_path):
     with pytest.raises(benchmark.PeerError, match="expected one of"):
-        benchmark.peer("other", photo_file, 1)
+        benchmark.Peer("other", photo_file)
     with pytest.raises(benchmark.PeerError, match="could not be run with /no/such/python"):
-        benchmark.peer("mediapipe", photo_file, 1, "/no/such/python")
-    (tmp_path / "broken").write_text(f"#!{sys.executable}\nraise SystemExit('no module')\n")
-    (tmp_path / "broken").chmod(0o755)
+        benchmark.Peer("mediapipe", photo_file, "/no/such/python")
+    peer = benchmark.Peer("mediapipe", photo_file, script(tmp_path, "raise SystemExit('no module')"))
     with pytest.raises(benchmark.PeerError, match="no module"):
-        benchmark.peer("mediapipe", photo_file, 1, str(tmp_path / "broken"))
+        peer()
+    peer.close()
+
+
+def test_a_peer_takes_turns_with_us(photo_file, tmp_path):
+    answer = '{"ms": [250.0], "hands": 1, "version": "9"}'
+    peer = benchmark.Peer(
+        "mediapipe",
+        photo_file,
+        script(tmp_path, f"import sys\nfor _ in sys.stdin: print('{answer}', flush=True)"),
+    )
+    taken = benchmark.image_to_hands(
+        lambda pixels: [], {"x": lambda pixels: pixels.sum()}, photo_file, 3, peer
+    )
+    peer.close()
+    assert taken["mediapipe"] == {"median": 250, "least": 250, "ratio": 1, "hands": 1, "version": "9"}
+    assert 0 < taken["x"]["ratio"] < 1 and set(taken) == {"estimator", "x", "mediapipe"}
+
+
+def script(folder, text):
+    """Path of a program that stands in for Python."""
+    path = folder / "python"
+    path.write_text(f"#!{sys.executable}\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
 
 
 def test_wrong_arguments(capsys):

@@ -78,7 +78,7 @@ def test_a_killed_run_goes_on(tmp_path, monkeypatch):
     assert not (tmp_path / "state.weights.h5").exists() and not (tmp_path / "last.weights.h5").exists()
     model = run()
     assert int(model.optimizer.iterations) == 6
-    assert starts == [0, 0, 0, 0]  # the first epoch was not done
+    assert [start for start in starts if start != 99] == [0, 0]  # the first epoch was not done
     log = (tmp_path / "log.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in log] == ["epoch", "0", "1", "2"]
     names = {path.name for path in tmp_path.iterdir()}

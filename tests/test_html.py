@@ -11,7 +11,7 @@ from PIL import Image
 
 from hand3d import skeleton
 from hand3d.hand import Hand, Prediction
-from hand3d.html import html_page
+from hand3d.html import ClipPage, html_page
 
 
 def prediction(path="photo.jpg", hands=1):
@@ -61,7 +61,28 @@ def test_a_hostile_file_name_stays_text():
     assert data_of(page)["frames"][0]["path"] == "script>&.jpg"
 
 
-@pytest.mark.parametrize("bad", [{"predictions": []}, {"predictions": [1], "rate": 0}])
+def test_a_clip_is_written_frame_by_frame(tmp_path):
+    """The page of a clip holds its frames, smaller; one that an error cuts short still shows those before."""
+    path, pixels = tmp_path / "clip.html", np.full((600, 960, 3), 90, np.uint8)
+    with ClipPage(path, "</title><script>.mp4", rate=12.5) as page:
+        page.write(pixels, prediction(hands=1).hands)
+        page.write(pixels, [])
+        assert not path.exists()
+    data = data_of(path.read_text())
+    assert data["rate"] == 12.5 and [len(frame["hands"]) for frame in data["frames"]] == [1, 0]
+    assert (data["frames"][0]["width"], data["frames"][0]["height"]) == (960, 600)
+    code = data["frames"][1]["image"].split(",")[1]
+    assert Image.open(io.BytesIO(base64.b64decode(code))).size == (480, 300)
+    assert "</title><script>" not in path.read_text()
+    with pytest.raises(KeyboardInterrupt), ClipPage(path, "clip.mp4") as page:
+        page.write(pixels, [])
+        raise KeyboardInterrupt
+    assert len(data_of(path.read_text())["frames"]) == 1
+    with pytest.raises(ValueError, match="rate is 0"):
+        ClipPage(path, "clip.mp4", rate=0)
+
+
+@pytest.mark.parametrize("bad", [{"predictions": []}, {"predictions": [prediction()], "rate": 0}])
 def test_bad_arguments(bad):
     with pytest.raises(ValueError, match="predictions is empty|rate is 0"):
         html_page(**bad)

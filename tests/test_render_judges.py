@@ -74,6 +74,15 @@ def test_coverage_of_equal_and_of_far_poses():
     assert far["between_people_mm"] == same["between_people_mm"] > 0
 
 
+def test_poses_no_hand_can_take_are_told_apart():
+    """A thumb behind the hand and a knuckle bent straight back, beside a flat hand."""
+    flat = np.zeros((3, 5, 3, 3))
+    flat[..., 1] = np.cumsum(pose_diversity.LENGTHS, axis=1)
+    flat[1, 0, -1, 2] = -pose_diversity.BEHIND - 1
+    flat[2, 3, 0] = 0, 0, -pose_diversity.LENGTHS[3, 0]
+    assert pose_diversity.possible(flat.reshape(3, -1)).tolist() == [True, False, False]
+
+
 def test_bvh_chain(tmp_path):
     """Two bones of 10, the second turned by 90 degrees about x; further fingers alike."""
     fingers = "".join(

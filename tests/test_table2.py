@@ -143,9 +143,14 @@ def test_rows_order_methods_and_noise_hurts():
     def large(uv, inside, side):
         return 1.1 * truth
 
-    rows, errors = table2.compare({"proposed": (exact, 5.0), "direct": (large, None)}, poses)
+    lifters = {"proposed": (exact, 5.0), "direct": (large, None)}
+    lifters["direct, xyz loss"] = (lambda uv, inside, side: truth, None)
+    rows, errors = table2.compare(lifters, poses)
     named = {row["name"]: row for row in rows}
-    assert len(rows) == 2 * len(table2.NOISE) and errors["proposed"].max() < 1e-3
+    assert len(rows) == 3 * len(table2.NOISE) and errors["proposed"].max() < 1e-3
+    curves = {name: table2.noise_curve(name, rows) for name in lifters}  # one name begins as another does
+    assert all(len(curve["y"]) == len(table2.NOISE) for curve in curves.values())
+    assert curves["direct"]["y"][0] > 1 > curves["direct, xyz loss"]["y"][0]
     direct = named["direct, 0 px"]
     lengths = 1000 * np.linalg.norm(poses["xyz"] - poses["xyz"][:, :1], axis=-1)
     assert direct["values"][table2.MEAN] == pytest.approx(0.1 * lengths.mean(), rel=1e-4)

@@ -158,8 +158,8 @@ def test_camera_address():
 
 
 def test_command(clip, tiny_weights, tmp_path, capsys):
-    out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
-    options = ["--weights", str(tiny_weights), "--out", str(out), "--json", str(lines)]
+    out, lines, page = tmp_path / "out.mp4", tmp_path / "out.jsonl", tmp_path / "out.html"
+    options = ["--weights", str(tiny_weights), "--out", str(out), "--json", str(lines), "--html", str(page)]
     assert main(["video", clip, *options, "--max-hands", "1"]) == 0
     records = [json.loads(line) for line in lines.read_text().splitlines()]
     assert [record["frame"] for record in records] == list(range(6))
@@ -168,6 +168,7 @@ def test_command(clip, tiny_weights, tmp_path, capsys):
         for hand in record["hands"]:
             assert len(hand["keypoints_uv"]) == 21 and isinstance(hand["track"], int)
     assert len(read(str(out))[0]) == 6
+    assert page.read_text().count("data:image/jpeg") == 6
     assert "6/6 frames" in capsys.readouterr().err
 
 

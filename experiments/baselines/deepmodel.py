@@ -86,6 +86,7 @@ class DeepModel(Baseline):
     )
 
     learns_from = ("poses",)
+    sees_detections = True
 
     def train(self, training, run):
         keras.utils.set_random_seed(training.seed)

@@ -1,7 +1,7 @@
 """DeepPose (Toshev & Szegedy 2014; PAPER.md 6.1): coordinates by regression, then refined joint by joint.
 
-Stage 1 looks at the whole crop, coarsely, and says where all keypoints are.  Stage 2 looks at the full
-resolution around each of these places and says how far off it is.  It learns from true keypoints that are
+Stage 1 looks at the whole crop and says where all keypoints are.  Stage 2 looks around each of these places,
+as far as stage 1 is usually off, and says how far off it is.  It learns from true keypoints that are
 displaced as stage 1 displaces hands that it has not seen.
 """
 
@@ -17,8 +17,9 @@ from hand3d.files import write_atomic
 from hand3d.layers import Float32Layer, register
 from hand3d.skeleton import NUM_KEYPOINTS
 
-CROP, COARSE, PATCH = 128, 64, 32  # pixels
-REGRESSOR_STEPS, REFINER_STEPS = 4000, 2000
+CROP, PATCH = 128, 64  # pixels: a third of stage 1's keypoints are more than 16 off, 6 % more than 32
+CELL = 2  # pixels: both stages see crops that are averaged over these
+REGRESSOR_STEPS, REFINER_STEPS = 4000, 1500
 WEIGHTS = "lifting.txt"  # name of the weight set that lifts
 
 
@@ -28,7 +29,7 @@ class Patches(Float32Layer):
 
     OPTIONS = ("size",)
 
-    def __init__(self, size=PATCH, **kwargs):
+    def __init__(self, size=PATCH // CELL, **kwargs):
         super().__init__(size=size, **kwargs)
 
     def call(self, inputs):
@@ -65,7 +66,7 @@ def _conv(x, filters, kernel, strides, name):
 def regressor():
     """Stage 1: crop (B, 128, 128, 3), -0.5..0.5 -> (B, 21, 2), pixels from its middle by its side."""
     crop = keras.Input((CROP, CROP, 3), name="crop")
-    x = layers.AveragePooling2D(CROP // COARSE, name="coarse")(crop)
+    x = layers.AveragePooling2D(CELL, name="coarse")(crop)
     for level, filters in enumerate((24, 48, 64, 96), 1):
         x = _conv(x, filters, 5 if level == 1 else 3, 2, f"conv{level}_1")
         x = _conv(x, filters, 3, 1, f"conv{level}_2") if level in (2, 3) else x
@@ -80,8 +81,9 @@ def refiner():
     The convolutions are shared by all keypoints; what they make of their patch is each one's own.
     """
     crop, uv = keras.Input((CROP, CROP, 3), name="crop"), keras.Input((NUM_KEYPOINTS, 2), name="uv")
-    x = Patches(name="patches")([crop, uv])
-    for level, filters in enumerate((16, 24, 48), 1):
+    coarse = layers.AveragePooling2D(CELL, name="coarse")(crop)
+    x = Patches(PATCH // CELL, name="patches")([coarse, layers.Rescaling(1 / CELL, 0.5 / CELL - 0.5)(uv)])
+    for level, filters in enumerate((24, 32, 64), 1):
         x = _conv(x, filters, 5 if level == 1 else 3, 2, f"conv{level}")
     x = ByJoint(name="by_joint")(layers.Flatten()(x))
     x = layers.EinsumDense("bjf,jfg->bjg", (NUM_KEYPOINTS, 32), "relu", "jg", name="fc1")(x)
@@ -120,7 +122,7 @@ class RefinerTraining(learning.CropTraining):
 
 def refine(network, crop, uv):
     """[uv moved by what the refiner says (B, 21, 2), pixels]; a list, as networks put them out."""
-    centre = ops.round(uv)  # the patch is cut at whole pixels
+    centre = CELL * ops.round((uv + 0.5) / CELL - 0.5) + (CELL - 1) / 2  # patches are cut at whole cells
     return [centre + PATCH * network([crop, centre])]
 
 
@@ -131,8 +133,8 @@ class DeepPose(Baseline):
     )
     simplifications = (
         "Stage 1 sees 64 pixels through six convolutions, not AlexNet; one refinement, whose convolutions "
-        "all keypoints share, on patches of a fixed 32 pixels; hidden keypoints count as seen ones; lifted "
-        "to 3D by the weight set's PosePrior and ViewpointNet."
+        "all keypoints share, on patches of half the crop's side; hidden keypoints count as seen ones; "
+        "lifted to 3D by the weight set's PosePrior and ViewpointNet."
     )
 
     learns_from = ("hands", "weights")

@@ -14,7 +14,7 @@ def add_parser(commands):
         "bench",
         help="measure the speed on this machine",
         description="Milliseconds of every stage and images a second, beside the machine's own speed in "
-        "matrix products, and a peer on the same photograph.  Medians of several runs.",
+        "matrix products; exported models and a peer on the same photograph.  Medians of several runs.",
         epilog="Exit status: 0 done, 1 the peer could not be run, 2 bad arguments.",
     )
     add_weights(command)
@@ -27,6 +27,9 @@ def add_parser(commands):
         "--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS[:2], help="(float32 bfloat16)"
     )
     command.add_argument("--max-hands", type=number_from_1, default=1, metavar="N", help="(%(default)s)")
+    command.add_argument(
+        "--exported", nargs="+", default=[], metavar="DIR", help="also measure these models of hand3d export"
+    )
     command.add_argument("--against", choices=("mediapipe",), help="also measure this peer")
     command.add_argument("--peer-python", metavar="PYTHON", help="interpreter that has the peer (this one)")
     command.add_argument("--json", metavar="FILE", help="write the measurements there too")
@@ -37,6 +40,7 @@ def bench(arguments):
     """`hand3d bench`.  Returns the exit status."""
     import tempfile
 
+    from hand3d.exported import ExportedError, ExportedEstimator
     from hand3d.images import ImageError, load_image
     from hand3d.manifest import WeightsError, find
 
@@ -44,19 +48,23 @@ def bench(arguments):
         weights = find(arguments.weights)  # before the slow import: most mistakes show here
         if arguments.image:
             load_image(arguments.image)
+        exported = {path: ExportedEstimator(path) for path in arguments.exported}
         with tempfile.TemporaryDirectory() as folder:
-            return _bench(arguments, weights, folder)
+            return _bench(arguments, weights, folder, exported)
     except WeightsError as error:
         raise UsageError(f"--weights: {error}") from error
+    except ExportedError as error:
+        raise UsageError(f"--exported: {error}") from error
     except ImageError as error:
         raise UsageError(f"--image: {error}") from error
 
 
-def _bench(arguments, weights, folder):
+def _bench(arguments, weights, folder, exported):
     with quiet_start():
         import keras
 
         from hand3d import benchmark
+        from hand3d.estimator import HandPoseEstimator
         from hand3d.files import write_atomic
 
     if keras.backend.backend() != "tensorflow":
@@ -71,13 +79,21 @@ def _bench(arguments, weights, folder):
         max_hands=arguments.max_hands,
     )
     status = DONE
-    if arguments.against:
-        try:
-            found = benchmark.peer(arguments.against, photo, arguments.runs, arguments.peer_python)
-            result["peers"] = {arguments.against: found}
-        except benchmark.PeerError as error:
-            print(f"hand3d: --against: {error}", file=sys.stderr)
-            status = SOME_FAILED
+    peer = None
+    try:
+        if arguments.against:
+            peer = benchmark.Peer(arguments.against, photo, arguments.peer_python)
+        if peer or exported:
+            estimator = HandPoseEstimator(weights, max_hands=arguments.max_hands)
+            result["image_to_hands"] = benchmark.image_to_hands(
+                estimator, exported, photo, arguments.runs, peer
+            )
+    except benchmark.PeerError as error:
+        print(f"hand3d: --against: {error}", file=sys.stderr)
+        status = SOME_FAILED
+    finally:
+        if peer:
+            peer.close()
     print(benchmark.table(result))
     if arguments.json:
         try:

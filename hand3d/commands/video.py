@@ -37,10 +37,13 @@ def add_parser(commands):
         "--camera", type=number_from_0, metavar="N", help="camera N instead of a file, from 0"
     )
     command.add_argument(
-        "--out", metavar="MP4", help=f"video to write ({OUT}/NAME.hand3d.mp4 without --out and --json)"
+        "--out", metavar="MP4", help=f"video to write ({OUT}/NAME.hand3d.mp4 without any output)"
     )
     command.add_argument(
         "--json", metavar="FILE", help="JSON Lines, - for stdout (NAME.hand3d.jsonl beside that video)"
+    )
+    command.add_argument(
+        "--html", metavar="FILE", help="a page with the frames and the hand in 3D, to be turned"
     )
     command.add_argument("--no-smooth", action="store_true", help="keypoints of each frame as they are")
     command.add_argument("--no-window", action="store_true", help="with --camera: show no window")
@@ -56,7 +59,7 @@ def video(arguments):
     if (arguments.path is None) == (arguments.camera is None):
         raise UsageError("give a video file or --camera N, one of the two")
     out, json_path = _outputs(arguments)
-    for option, path in (("--out", out), ("--json", json_path)):
+    for option, path in (("--out", out), ("--json", json_path), ("--html", arguments.html)):
         if path and arguments.path and os.path.exists(path) and os.path.exists(arguments.path):
             if os.path.samefile(path, arguments.path):
                 raise UsageError(f"{option} {path}: is the video itself; give another file")
@@ -75,7 +78,7 @@ def video(arguments):
 
 def _outputs(arguments):
     """Paths of the video and of the JSON Lines, None for one that is not wanted."""
-    if arguments.out or arguments.json or arguments.camera is not None:
+    if arguments.out or arguments.json or arguments.html or arguments.camera is not None:
         return arguments.out, arguments.json
     name = os.path.splitext(os.path.basename(arguments.path))[0]
     try:
@@ -95,6 +98,7 @@ def _follow(frames, out, json_path, arguments):
     with ExitStack() as stack:
         lines = _entered(stack, "--json", json_path)
         writer = _entered(stack, "--out", out)
+        page = _entered(stack, "--html", arguments.html, frames)
         live = arguments.camera is not None and not arguments.no_window
         window = _window(stack, frames.name) if live else None
         progress = stack.enter_context(_Progress(frames))
@@ -103,6 +107,8 @@ def _follow(frames, out, json_path, arguments):
             try:
                 if lines:
                     lines(json.dumps(_record(number, seconds, pixels, hands)))
+                if page:
+                    page.write(pixels, hands)
                 if writer or window:
                     picture = pixels
                     for hand in reversed(hands):
@@ -133,17 +139,23 @@ def _record(number, seconds, pixels, hands):
     return where | {"hands": [hand.to_dict() for hand in hands]}
 
 
-def _entered(stack, option, path):
-    """What takes the lines or frames for a path; None without one."""
+def _entered(stack, option, path, frames=None):
+    """What takes the lines or frames for a path; None without one.  frames: of the page."""
     from hand3d.files import JsonLines
+    from hand3d.html import ClipPage
     from hand3d.video import VideoWriter
 
     if path is None:
         return None
     if option == "--json" and path == "-":
         return lambda line: print(line, flush=True)
+    makers = {
+        "--json": lambda: JsonLines(path),
+        "--out": lambda: VideoWriter(path),
+        "--html": lambda: ClipPage(path, frames.name, frames.rate),
+    }
     try:
-        file = stack.enter_context(JsonLines(path) if option == "--json" else VideoWriter(path))
+        file = stack.enter_context(makers[option]())
     except OSError as error:
         raise UsageError(f"{option} {path}: cannot be written: {error.strerror or error}") from error
     return file.write if option == "--json" else file

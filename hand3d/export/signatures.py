@@ -82,7 +82,7 @@ class Serving(tf.Module):
             image_bytes, self._canvases, self._frame
         )
         if self._frame:
-            found = self._hands(canvas, canvas_size, area, size)
+            found = self.hands(canvas, canvas_size, area, size)
         else:
             found = self._by_canvas(canvas, canvas_size, area, size)
         readable = tf.cast(status == decoding.DONE, tf.float32)[:, None]
@@ -96,7 +96,7 @@ class Serving(tf.Module):
         count = tf.shape(images)[0]
         size = tf.repeat(tf.shape(images)[2:0:-1][None], count, 0)
         canvas_size, area = (tf.repeat(value[None], count, 0) for value in (canvas_size, area))
-        found = self._hands(canvas, canvas_size, area, size)
+        found = self.hands(canvas, canvas_size, area, size)
         return found | {"size": size, "status": tf.zeros([count], tf.int32)}
 
     def mask(self, images):
@@ -151,7 +151,7 @@ class Serving(tf.Module):
 
             def run(chosen=chosen, side=side):
                 inputs = (canvas[:, :side, :side], canvas_size, area, size)
-                return self._hands(*(tf.gather(value, chosen) for value in inputs))
+                return self.hands(*(tf.gather(value, chosen) for value in inputs))
 
             def nothing():
                 return {name: tf.zeros((0, self._max_hands, *shape)) for name, shape in shapes.items()}
@@ -161,9 +161,12 @@ class Serving(tf.Module):
         back = tf.argsort(tf.concat(order, 0))
         return {name: tf.gather(tf.concat([part[name] for part in parts], 0), back) for name in shapes}
 
-    def _hands(self, canvas, canvas_size, area, size):
+    def hands(self, canvas, canvas_size, area, size):
         """Outputs of the graph in pixels of the images."""
-        out = self._graph(canvas, self._sides(canvas))
+        return self.placed(self._graph(canvas, self._sides(canvas)), canvas_size, area, size)
+
+    def placed(self, out, canvas_size, area, size, names=HANDS):
+        """What the graph puts out for canvases, in pixels of the images: {name: (B, M, ...) float32}."""
         if self._max_hands == 1:
             out = {name: value if name == "mask" else value[:, None] for name, value in out.items()}
         component = out["component"]
@@ -183,7 +186,7 @@ class Serving(tf.Module):
             "keypoints_uv": uv,
             "keypoints_xyz": _root_relative(out["keypoints_xyz"]),
         }
-        return {name: tf.cast(hands[name], tf.float32) for name in HANDS if name in hands}
+        return {name: tf.cast(hands[name], tf.float32) for name in names if name in hands}
 
     @staticmethod
     def _to_image(uv, area, size):

@@ -31,7 +31,7 @@ class WithMirrored(keras.layers.Layer):
     """(B, H, W, C) -> (2 B, H, W, C): all images, then all of them with left and right exchanged."""
 
     def call(self, images):
-        return ops.concatenate([images, ops.flip(images, axis=2)], axis=0)
+        return ops.concatenate([images, _flip(images, 2)], axis=0)
 
     def compute_output_shape(self, input_shape):
         batch, *rest = input_shape
@@ -51,8 +51,14 @@ class MeanOfMirrored(keras.layers.Layer):
 
     def call(self, values):
         count = ops.shape(values)[0] // 2
-        return 0.5 * (values[:count] + ops.flip(values[count:], axis=self.axis))
+        return 0.5 * (values[:count] + _flip(values[count:], self.axis))
 
     def compute_output_shape(self, input_shape):
         batch, *rest = input_shape
         return (batch and batch // 2, *rest)
+
+
+def _flip(values, axis):
+    """`ops.flip`, as a choice of columns: OpenVINO has no quick flip, and none of batches of open size."""
+    length = values.shape[axis]
+    return ops.take(values, ops.arange(length - 1, -1, -1), axis=axis)

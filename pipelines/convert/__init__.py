@@ -9,6 +9,7 @@ A source is a module with
     recognise(folder)           whether the folder looks like this data set
     split_file(folder, split)   a file or folder without which the split is not there; may be missing
     list_items(folder, split, options) -> common.Listing; ValueError if the folder or its labels are unusable
+    picture(item) -> path of its picture
     load(item) -> a sample as `pipelines.records.write_shard` takes it; common.Skip if it is unusable
 """
 

@@ -3,7 +3,8 @@
     python -m pipelines.convert rhd --source RHD_published_v2 --out data/rhd
     python -m pipelines.convert csv --source my_photos --out data/mine
 
-Verifies what it wrote; OUT/report-<split>.json says which samples were left out and why.  Stopped in the
+Verifies what it wrote; OUT/report-<split>.json says which samples were left out and why.  At the end a
+network looks whether the pictures are those of their labels (`pipelines.picture_check`).  Stopped in the
 middle, the same command goes on where it was.  `python -m pipelines.convert NAME --help` says what a source
 looks like.
 """
@@ -13,9 +14,11 @@ import os
 import sys
 
 from pipelines import convert
+from pipelines.convert.content import picture_limit
 from pipelines.convert.run import run
+from pipelines.picture_check import LIMIT
 
-COMMON = ("name", "source", "out", "split", "workers", "image_format")
+COMMON = ("name", "source", "out", "split", "workers", "image_format", "check_pictures")
 
 
 def parse(argv=None):
@@ -39,6 +42,13 @@ def parse(argv=None):
         one.add_argument("--workers", type=int, help="processes; all cores if not given")
         one.add_argument(
             "--image-format", choices=("jpeg", "png"), default="jpeg", help="of what is no plain JPEG already"
+        )
+        one.add_argument(
+            "--check-pictures",
+            type=picture_limit,
+            default=LIMIT,
+            metavar="N|all|none",
+            help=f"whether so many pictures fit their labels, of more an even choice; {LIMIT} by default",
         )
         source.add_arguments(one)
     arguments = parser.parse_args(argv)
@@ -69,6 +79,7 @@ def main(argv=None):
                 workers=arguments.workers,
                 options=options,
                 image_format=arguments.image_format,
+                check=arguments.check_pictures,
             )
             _show(split, report, arguments.out)
     except KeyboardInterrupt:
@@ -94,6 +105,8 @@ def _check_folder(arguments, options, source):
 
 
 def _show(split, report, out):
+    for entry in report.get("pictures", {}).get("exchanged", []):
+        print(f"  {entry['words']}")
     print(f"{split}: {report['samples']} samples written and verified, {report['left_out']} left out")
     for entry in report["samples_left_out"][:5]:
         print(f"  left out {entry['id']}: {entry['reason']}")

@@ -182,11 +182,14 @@ def _hand(entry, order, options, name):
     return hand | {"segmentation": entry.get("segmentation") or None}
 
 
+def picture(item):
+    name = item["image"]["file_name"]
+    path = os.path.join(item["folder"], name)
+    return path if os.path.isfile(path) else os.path.join(item["folder"], "images", name)
+
+
 def load(item):
-    entry = item["image"]
-    path = os.path.join(item["folder"], entry["file_name"])
-    if not os.path.isfile(path):
-        path = os.path.join(item["folder"], "images", entry["file_name"])
+    entry, path = item["image"], picture(item)
     try:
         image, image_file = read_rgb(path)
     except ImageError as error:

@@ -132,6 +132,10 @@ def list_items(folder, split, options):
     return listing
 
 
+def picture(item):
+    return item["path"]
+
+
 def load(item):
     try:
         image, image_file = read_rgb(item["path"])

@@ -93,8 +93,16 @@ def label_of(label, name):
     }
 
 
+def picture(item):
+    return _path(item, "color")
+
+
+def _path(item, kind):
+    return os.path.join(item["folder"], kind, item["name"])
+
+
 def load(item):
-    paths = {kind: os.path.join(item["folder"], kind, item["name"]) for kind in PICTURES}
+    paths = {kind: _path(item, kind) for kind in PICTURES}
     try:
         image, image_file = read_rgb(paths["color"])
         mask, mask_file = read_levels(paths["mask"], ("L",))

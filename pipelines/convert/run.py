@@ -17,6 +17,7 @@ import numpy as np
 
 from hand3d.files import write_atomic
 from pipelines import convert, records
+from pipelines.convert import content
 from pipelines.convert.common import Skip, check_labels
 from pipelines.convert.verify import judge, verify_shard
 from pipelines.lock import locked
@@ -31,8 +32,8 @@ VERIFIED = (
     "masks of RHD and FreiHAND against keypoints"
 )
 NOT_VERIFIED = (
-    "that a picture is the one its labels were made for: pictures of one size that were exchanged "
-    "are not found; python -m pipelines.inspect draws the labels over samples"
+    "that a picture is the one its labels were made for: --check-pictures was off, so pictures of one size "
+    "that were exchanged are not found; python -m pipelines.inspect draws the labels over samples"
 )
 _worker = {}
 
@@ -70,6 +71,8 @@ def convert_shard(job):
         nonlocal cleared
         for item in job["items"]:
             try:
+                if item["id"] in job["leave_out"]:
+                    raise Skip(job["leave_out"][item["id"]])
                 sample, off = check_labels(source.load(item), item["id"])
                 sample = {"root": job["root"]} | sample | {"source": job["source"]}
                 yield records.sample_to_example(sample, item["id"], job["image_format"])
@@ -86,12 +89,13 @@ def convert_shard(job):
     return part
 
 
-def run(name, folder, out, split, *, workers=None, options=None, image_format="jpeg", show=print):
+def run(name, folder, out, split, *, workers=None, options=None, image_format="jpeg", check=0, show=print):
     """Converts one split; returns its report, a dict.
 
     name: of `convert.SOURCES`.  folder, out: paths.  options: of the source's `add_arguments`, a dict.
-    show: called with lines of text.  ValueError if the folder, its labels or OUT are unusable; `Unsound` if
-    the labels turn out to be no hands'.  Either way what is there is marked incomplete.
+    check: pictures that `content.look` looks at, None for all.  show: called with lines of text.  ValueError
+    if the folder, its labels or OUT are unusable; `Unsound` if the labels turn out to be no hands', or not
+    those of the pictures.  Either way what is there is marked incomplete.
     """
     source, options = convert.source(name), options or {}
     masked_crc32c(b"")  # fails early without its library
@@ -117,31 +121,19 @@ def run(name, folder, out, split, *, workers=None, options=None, image_format="j
         for left in os.listdir(out):  # what a killed run was writing
             if left.endswith(".partial"):
                 os.unlink(os.path.join(out, left))
-        return _run(source, listing, generator, folder, out, split, workers, options, show)
+        return _run(source, listing, generator, folder, out, split, workers, options, check, show)
 
 
-def _run(source, listing, generator, folder, out, split, workers, options, show):
+def _run(source, listing, generator, folder, out, split, workers, options, check, show):
     if _complete_already(out, split, generator):
         show(f"{out}: the split {split!r} is complete")
         with open(os.path.join(out, f"report-{split}.json"), encoding="utf-8") as file:
             return json.load(file)
     root = getattr(source, "ROOT", options.get("root", "wrist"))
-    shards = -(-len(listing.items) // SAMPLES_PER_SHARD)
     os.makedirs(os.path.join(out, PARTS), exist_ok=True)
-    jobs, parts = [], {}
-    for number in range(shards):
-        name = records.shard_name(split, number, shards)
-        job = {
-            "path": os.path.join(out, name),
-            "part": os.path.join(out, PARTS, name + ".json"),
-            "items": listing.items[number * SAMPLES_PER_SHARD : (number + 1) * SAMPLES_PER_SHARD],
-            "source": generator["source"],
-            "root": root,
-            "image_format": generator["image_format"],
-            "key": generator["labels_sha256"],
-        }
-        parts[name] = _finished(job)
-        jobs += [] if parts[name] else [(name, job)]
+    every = _jobs(listing.items, generator, out, split, root)
+    parts = {name: _finished(job) for name, job in every.items()}
+    jobs = [(name, job) for name, job in every.items() if not parts[name]]
     licence = options.get("licence") or source.LICENCE
     facts = {"units": source.UNITS, "order": source.ORDER, "expected": source.EXPECTED.get(split)}
     further = {"complete": False, "root": root, "read_from": facts | listing.facts}
@@ -155,13 +147,24 @@ def _run(source, listing, generator, folder, out, split, workers, options, show)
         key: [hand for part in parts.values() for hand in part["hands"][key]] for key in ("xyz", "uv", "side")
     }
     problems, doubts = judge(hands, root)
+    seen = None
+    if check != 0 and not problems:
+        show(f"{out}: looks whether the pictures fit their labels; --check-pictures none leaves that out")
+        seen = content.look(source, listing.items, every, parts, check, folder)
+        again = [(name, job) for name, job in every.items() if job["leave_out"]]
+        parts |= dict(_in_parallel(again, workers))
+        problems, doubts = seen.problems, doubts + seen.notes
     report = _report(listing, parts, problems, doubts, source.EXPECTED.get(split), folder)
+    report |= seen.report if seen else {}
     report["rate"] = round(sum(len(job["items"]) for _, job in jobs) / max(seconds, 1e-9), 1)
     write_atomic(os.path.join(out, f"report-{split}.json"), (json.dumps(report, indent=1) + "\n").encode())
     counts = {name: part["samples"] for name, part in parts.items()}
     further |= {key: report[key] for key in ("left_out", "verified", "not_verified")}
     further["complete"] = not problems
     records.write_info(out, split, counts, **describe, further=further)
+    if seen and problems:  # the pictures are to be read again once they are put right
+        for job in every.values():
+            os.unlink(job["part"])
     if problems:
         raise Unsound(f"{folder}, split {split!r}: {'; '.join(problems)}.  {out} is marked incomplete")
     for name in parts:
@@ -169,6 +172,24 @@ def _run(source, listing, generator, folder, out, split, workers, options, show)
     with contextlib.suppress(OSError):
         os.rmdir(os.path.join(out, PARTS))  # another split may have its parts there
     return report
+
+
+def _jobs(items, generator, out, split, root):
+    """{name of a shard: job} for `convert_shard`."""
+    shards, jobs = -(-len(items) // SAMPLES_PER_SHARD), {}
+    for number in range(shards):
+        name = records.shard_name(split, number, shards)
+        jobs[name] = {
+            "path": os.path.join(out, name),
+            "part": os.path.join(out, PARTS, name + ".json"),
+            "items": items[number * SAMPLES_PER_SHARD : (number + 1) * SAMPLES_PER_SHARD],
+            "source": generator["source"],
+            "root": root,
+            "image_format": generator["image_format"],
+            "key": generator["labels_sha256"],
+            "leave_out": {},
+        }
+    return jobs
 
 
 def _report(listing, parts, problems, doubts, expected, folder):

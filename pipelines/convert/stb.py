@@ -119,6 +119,10 @@ def _add_view(listing, folder, sequence, view, frames, present):
         listing.notes.append(f"{len(extra)} images {view} in {sequence} without a label, first {extra[0]}")
 
 
+def picture(item):
+    return item["path"]
+
+
 def load(item):
     try:
         image, image_file = read_rgb(item["path"])

@@ -133,8 +133,12 @@ def _add(hands, image, row, place):
         hand[keypoint, column] = value
 
 
+def picture(item):
+    return os.path.join(item["folder"], item["path"])
+
+
 def load(item):
-    path = os.path.join(item["folder"], item["path"])
+    path = picture(item)
     try:
         image, image_file = read_rgb(path)
     except ImageError as error:

@@ -1,0 +1,129 @@
+"""hand3d.export.formats and hand3d.exported: bad input, and models of each runtime against the estimator."""
+
+import glob
+import importlib.util
+import json
+import os
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("exports are converted from TensorFlow's graphs", allow_module_level=True)
+
+from hand3d import cli
+from hand3d.export import formats
+from hand3d.exported import ExportedError, ExportedEstimator
+
+FIELDS = {"box": 0.05, "keypoints_uv": 0.05, "keypoint_scores": 1e-3, "keypoints_xyz": 2e-3}
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--to", "onnx", "--precision", "bfloat16"], "take float32 or float16 or int8"),
+        (["--to", "tflite", "--precision", "bfloat16"], "no bfloat16 kernels"),
+        (["--to", "savedmodel", "--precision", "int8", "--calibrate", "."], "take float32"),
+        (["--to", "openvino", "--precision", "int8"], "needs --calibrate DIR"),
+        (["--to", "onnx", "--calibrate", "."], "--precision int8 alone"),
+        (["--to", "savedmodel", "--image-size", "320"], "--image-size"),
+    ],
+)
+def test_what_does_not_go_together(arguments, words, tmp_path, capsys):
+    out = tmp_path / "model"
+    assert cli.main(["export", *arguments, "--out", str(out)]) == 2
+    assert words in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("arguments", [["--to", "caffe"], ["--to", "onnx", "--precision", "int4"]])
+def test_unknown_names(arguments, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["export", *arguments, "--out", str(tmp_path / "model")])
+    assert "invalid choice" in capsys.readouterr().err
+
+
+def test_a_missing_extra_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        ValueError, match=r"openvino, nncf not installed; pip install 'hand3d-keras\[openvino\]'"
+    ):
+        formats.check("openvino", "int8", ".")
+    formats.check("savedmodel", "bfloat16")
+
+
+def test_folders_that_are_no_exported_model(tmp_path):
+    with pytest.raises(ExportedError, match="not a model of hand3d export"):
+        ExportedEstimator(str(tmp_path))
+    card = {"input": {"shape": [1, 8, 8, 3]}, "format": "savedmodel", "file": "x"}
+    (tmp_path / "hand3d.json").write_text(json.dumps(card))
+    with pytest.raises(ExportedError, match="not a model of hand3d export"):
+        ExportedEstimator(str(tmp_path))
+
+
+def test_a_failing_converter_leaves_nothing(estimator, tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "MODULES", {"onnx": {}})
+    monkeypatch.setattr(formats.importlib, "import_module", lambda name: Broken)
+    with pytest.raises(formats.ExportError, match="onnx failed: RuntimeError: no such operation"):
+        formats.export(estimator, "onnx", "float32", str(tmp_path / "model"))
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(ValueError, match="exists; give a folder that does not"):
+        formats.export(estimator, "onnx", "float32", str(tmp_path))
+    with pytest.raises(ValueError, match="--image-size 32: a number from 64"):
+        formats.export(estimator, "onnx", "float32", str(tmp_path / "model"), side=32)
+
+
+class Broken:
+    @staticmethod
+    def write(*arguments):
+        raise RuntimeError("no such operation\nand a long trace")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "to, precision",
+    [(to, p) for to, known in formats.PRECISIONS.items() if to != "savedmodel" for p in known],
+)
+def test_the_estimator_s_hands_in_every_runtime(to, precision, two_regions, photo, photo_file, tmp_path):
+    needed = formats.MODULES[to]
+    for name in (*needed["any"], *needed.get(precision, ())):
+        pytest.importorskip(name)
+    from hand3d import HandPoseEstimator
+
+    shutil.copy(photo_file, tmp_path / "one.png")
+    out = str(tmp_path / "model")
+    arguments = ["export", "--to", to, "--precision", precision, "--weights", two_regions, "--out", out]
+    arguments += ["--calibrate", str(tmp_path)] if precision == "int8" else []
+    assert cli.main(arguments) == 0
+    assert cli.main(arguments) == 2  # it exists
+    assert not glob.glob(str(tmp_path / ".hand3d-*"))
+    assert {"hand3d.json", "LICENSE"} < set(os.listdir(out))
+    model = ExportedEstimator(out, threads=1)
+    assert len(model.card["keypoints"]) == 21 and model.card["input"]["shape"] == [1, 64, 64, 3]
+    shapes = {name: list(value.shape) for name, value in model.run(np.zeros((1, 64, 64, 3))).items()}
+    assert shapes == {name: about["shape"] for name, about in model.card["outputs"].items()}
+    estimator = HandPoseEstimator(two_regions)
+    estimator.canvases = (64,)
+    wanted, found = estimator(photo), model(photo)
+    assert wanted and len(found) == len(wanted)
+    if precision in ("int8", "bfloat16"):  # random weights: no more to be said of them
+        return
+    loose = 10 if precision == "float16" else 1
+    for hand, got in zip(wanted, found, strict=True):
+        assert got.side == hand.side and got.score == pytest.approx(hand.score, abs=1e-3 * loose)
+        for key, tolerance in FIELDS.items():
+            np.testing.assert_allclose(getattr(got, key), getattr(hand, key), atol=tolerance * loose)
+
+
+@pytest.fixture(scope="module")
+def two_regions(tiny_weights, tmp_path_factory):
+    """Folder of the tiny weights that looks at two objects, and at each mirrored."""
+    folder = tmp_path_factory.mktemp("two") / "set"
+    shutil.copytree(tiny_weights, folder)
+    path = folder / "manifest.json"
+    entries = json.loads(path.read_text())
+    entries["sets"]["tiny"]["graph"] |= {"candidates": 2, "mirror": True, "peaks": 3}
+    path.write_text(json.dumps(entries))
+    return str(folder)
