@@ -146,8 +146,8 @@ def test_crops_move_with_their_labels():
 
 @pytest.mark.slow
 def test_an_interrupted_training_goes_on(tmp_path, monkeypatch):
-    """Killed after its second epoch of four it does the other two, from where the optimiser stood."""
-    backup = keras.callbacks.BackupAndRestore
+    """Killed while it saves its second epoch of four it does the other three, from where the first ended."""
+    backup = learning.SaveState
     save, run = backup.on_epoch_end, str(tmp_path)
     examples = learning.crop_examples(toy_hands(20, size=16))
 

@@ -12,13 +12,15 @@ import keras
 import numpy as np
 from keras import ops
 
+from experiments.callbacks import LAST, SaveState, save_weights
+from experiments.common import load_state
+from experiments.run_folder import LOG, cut_log
 from hand3d import crops, layers, manifest
 from hand3d.files import write_atomic
 from hand3d.skeleton import NUM_KEYPOINTS, SIDES
 
 HELD_OUT = 400  # about so many hands, at most every tenth, are kept from training and measured instead
 BATCH = 64  # of prediction
-LAST = "last.weights.h5"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,36 +67,27 @@ def learn(model, recipe, run, examples):
     count = len(next(iter(examples.values())))
     kept = held_out(count)
     rest, measured = ({key: value[which] for key, value in examples.items()} for which in (~kept, kept))
-    log = os.path.join(run, "log.csv")
     model.compile(optimizer=optimizer(recipe), jit_compile=False)
-    model.fit(
-        batches(rest, recipe.batch, recipe.seed + epochs_logged(log)),  # resumed: in another order
-        validation_data=batches(measured, BATCH),
-        epochs=recipe.epochs,
-        steps_per_epoch=recipe.epoch_steps,
-        callbacks=[
-            keras.callbacks.CSVLogger(log, append=True),
-            keras.callbacks.BackupAndRestore(os.path.join(run, "state"), delete_checkpoint=False),
-        ],
-        verbose=2,
-    )
-    partial = os.path.join(run, "partial.weights.h5")
-    model.network.save_weights(partial)
-    os.replace(partial, os.path.join(run, LAST))
+    done = load_state(model, run, recipe)
+    cut_log(run, done)
+    if done < recipe.epochs:
+        state = SaveState(run, recipe.epoch_steps)
+        model.fit(
+            batches(rest, recipe.batch, recipe.seed + done),  # resumed: in another order
+            validation_data=batches(measured, BATCH),
+            initial_epoch=done,
+            epochs=recipe.epochs,
+            steps_per_epoch=recipe.epoch_steps,
+            callbacks=[state, keras.callbacks.CSVLogger(os.path.join(run, LOG), append=True), state.commit()],
+            verbose=2,
+        )
+    save_weights(model.network, os.path.join(run, LAST))
     return model.network
 
 
 def held_out(count):
     """(count,) bool: the examples that are kept from training."""
     return np.arange(count) % max(10, count // HELD_OUT) == 0
-
-
-def epochs_logged(log):
-    """Rows of a log.csv, 0 if there is none."""
-    if not os.path.exists(log):
-        return 0
-    with open(log) as file:
-        return max(0, len(file.readlines()) - 1)
 
 
 def batches(examples, batch, seed=None):
