@@ -2,9 +2,9 @@
 
 import json
 import sys
+import time
 
 import keras
-import time
 import pytest
 
 if keras.backend.backend() != "tensorflow":
