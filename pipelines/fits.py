@@ -40,9 +40,11 @@ class Label:
 def label_of(sample):
     """The `Label` of the better visible hand of a parsed sample; None if none can be judged.
 
+    Keypoints beside the picture do not count.  A hand without `LEAST` visible ones counts with all that are
+    labelled, after those that are seen, since some data sets know no visibility.
     sample: dict of `convert.verify.parse`.
     """
-    found = []
+    size, found = np.array([sample["width"][0], sample["height"][0]]), []
     for start in range(0, len(sample["present"]), NUM_KEYPOINTS):
         part = slice(start, start + NUM_KEYPOINTS)
         uv, present = sample["uv"][part].astype(np.float32), sample["present"][part].copy()
@@ -51,15 +53,17 @@ def label_of(sample):
             known = present[0] and present[12]
             uv = palm_from_wrist(uv)
             seen[0], present[0] = (seen[0] or seen[12]) and known, known
-        if seen.sum() < LEAST:
-            seen = present
+        inside = ((uv > -0.5) & (uv < size - 0.5)).all(1)
+        visible = (seen & inside).sum() >= LEAST
+        seen = (seen if visible else present) & inside
         if seen.sum() < LEAST:
             continue
         low, high = uv[seen].min(0), uv[seen].max(0)
         extent = float((high - low).max())
         if extent >= SMALLEST:
-            found.append((int(seen.sum()), extent, Label(uv, seen, (low + high) / 2, REACH * extent)))
-    return max(found, key=lambda entry: entry[:2])[2] if found else None
+            rank = bool(visible), int(seen.sum()), extent
+            found.append((rank, Label(uv, seen, (low + high) / 2, REACH * extent)))
+    return max(found, key=lambda entry: entry[0])[1] if found else None
 
 
 def crop(image, label, size, factor):

@@ -253,6 +253,25 @@ def test_found_hands_say_which_pictures_are_likely():
     assert (rank <= 1).mean() > 0.35  # by chance 0.08; lite finds half of these hands
 
 
+def test_the_hand_that_is_seen_is_judged():
+    """Not the other one beside the picture; of hands without visibility, those in the picture."""
+    rng = np.random.default_rng(0)
+    left, right = rng.uniform(20, 90, (21, 2)), rng.uniform(400, 470, (21, 2))
+    sample = {
+        "width": np.array([128]),
+        "height": np.array([96]),
+        "uv": np.concatenate([left, right]),
+        "present": np.ones(42, bool),
+        "visible": np.arange(42) < 12,
+        "root": "palm",
+    }
+    label = label_of(sample)
+    assert label.seen.sum() == 12 and (label.uv == left.astype(np.float32)).all()
+    unknown = label_of(sample | {"visible": np.zeros(42, bool)})
+    assert unknown.seen.sum() == 21 and (unknown.uv == label.uv).all()
+    assert label_of(sample | {"uv": np.concatenate([right, right])}) is None
+
+
 def test_many_bad_fits_are_tried_on_likely_pictures(plain_set, monkeypatch):
     folder, judge = plain_set
     exchange(folder, 4, 17)
