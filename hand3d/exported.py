@@ -11,10 +11,11 @@ import os
 import numpy as np
 
 from hand3d.canvas import box_around, canvas_to_image, fit_into, stretch
+from hand3d.cores import cores
+from hand3d.export.formats import CARD
 from hand3d.hand import Hand
 from hand3d.images import PICTURE_SIDE, LoadedImage, load_image
 
-CARD = "hand3d.json"
 PACKAGES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime", "openvino": "openvino"}
 
 
@@ -43,9 +44,8 @@ class ExportedEstimator:
                 f"{folder}: not a model of hand3d export --to tflite|onnx|openvino ({error})"
             ) from error
         self.min_score = self.card["min_score"] if min_score is None else min_score
-        threads = threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None)
         try:
-            self._run = load(path, threads or os.cpu_count(), self.card)
+            self._run = load(path, threads or cores(), self.card)
         except ImportError as error:
             package = PACKAGES[self.card["format"]]
             raise ExportedError(f"{folder}: {package} is not installed; pip install {package}") from error

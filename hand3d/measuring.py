@@ -8,6 +8,8 @@ import time
 import keras
 import numpy as np
 
+from hand3d.cores import cores
+
 MATRIX = 2048  # rows and columns of the matrices multiplied
 WARM_UP = 2
 
@@ -117,11 +119,10 @@ def machine():
             cpu = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         cpu = platform.processor()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
     return {
         "cpu": cpu,
-        "cores": cores,
+        "cores": cores(),
         "load_average": load,
         "python": platform.python_version(),
         "tensorflow": tf.__version__,

@@ -11,13 +11,12 @@ import tensorflow as tf
 
 import hand3d
 from hand3d.export import decoding, warmup
+from hand3d.export.formats import CARD, LICENCE
 from hand3d.export.signatures import Serving
 from hand3d.files import current_umask
 from hand3d.skeleton import BONES, KEYPOINT_NAMES, SCALE_BONE, SIDES
 
-PRECISIONS = ("float32", "bfloat16", "float16")
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
-CARD = "hand3d.json"
 WARM_UP_SIZE = (240, 320)  # height and width of the warm-up picture
 
 
@@ -25,7 +24,7 @@ WARM_UP_SIZE = (240, 320)  # height and width of the warm-up picture
 def computing_in(precision):
     """Networks that are built meanwhile compute in this precision; their variables stay float32."""
     if precision not in POLICIES:
-        raise ValueError(f"precision is {precision!r}; expected one of {PRECISIONS}")
+        raise ValueError(f"precision is {precision!r}; expected one of {tuple(POLICIES)}")
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(POLICIES[precision])
     try:
@@ -52,7 +51,7 @@ def export(estimator, out, weights="lite", version=None):
         card = os.path.join(scratch, CARD)
         with open(card, "w", encoding="utf-8") as file:
             json.dump(model_card(estimator, weights), file, indent=1)
-        licence = os.path.join(os.path.dirname(hand3d.__file__), "LICENSE")
+        licence = os.path.join(os.path.dirname(hand3d.__file__), LICENCE)
         module.files = [tf.saved_model.Asset(card), tf.saved_model.Asset(licence)]
         folder = os.path.join(scratch, "model")
         tf.saved_model.save(module, folder, signatures=module.signatures())

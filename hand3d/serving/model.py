@@ -6,6 +6,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from hand3d.export.formats import CARD
 from hand3d.serving.protocol import DEFAULT_SIGNATURE
 
 
@@ -74,7 +75,7 @@ def from_folder(path):
         if not versions:
             raise ValueError(f"{path}: neither a SavedModel nor a folder of numbered versions")
         path = os.path.join(path, max(versions, key=int))
-    with open(os.path.join(path, "assets", "hand3d.json"), encoding="utf-8") as file:
+    with open(os.path.join(path, "assets", CARD), encoding="utf-8") as file:
         card = json.load(file)
     loaded = tf.saved_model.load(path)
     name = os.path.basename(os.path.normpath(path))

@@ -15,6 +15,7 @@ import time
 
 import numpy as np
 
+from hand3d.cores import cores
 from hand3d.files import write_atomic
 from pipelines import convert, records
 from pipelines.convert import content
@@ -218,8 +219,7 @@ def _in_parallel(jobs, workers):
     if not jobs:
         return
     waiting = sum(len(job["items"]) for _, job in jobs)
-    affinity = getattr(os, "sched_getaffinity", None)
-    workers = min(workers or (len(affinity(0)) if affinity else os.cpu_count() or 1), len(jobs))
+    workers = min(workers or cores(), len(jobs))
     context = multiprocessing.get_context("spawn")
     done = context.Value("q", 0)
     with Progress(waiting, sys.stderr) as progress:

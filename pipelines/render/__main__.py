@@ -8,9 +8,9 @@ interruption; another --seed, --size or --count needs another folder.  About 0.2
 """
 
 import argparse
-import os
 import sys
 
+from hand3d.cores import cores
 from pipelines.render.shards import FORMATS, SEED_STRIDE, run
 from pipelines.render.workers import WorkerKilled
 
@@ -38,8 +38,7 @@ def parse(argv=None):
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=320, help="pixels of the square pictures")
     parser.add_argument("--format", choices=tuple(FORMATS), default="tfrecord")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parser.add_argument("--workers", type=int, default=cores, help="processes; one a core if not given")
+    parser.add_argument("--workers", type=int, default=cores(), help="processes; one a core if not given")
     parser.add_argument("--backgrounds", help="folder of photographs; without it rooms are made up")
     parser.add_argument(
         "--device",
