@@ -1,7 +1,7 @@
 """Make a weight set out of finished runs: fold, store in float16, describe in the manifest.
 
     python -m experiments.assemble --name lite --data RECORDS[,RECORDS...] --handsegnet RUN \\
-        --posenet RUN[,RUN...] --lifting RUN [--lifting-data FILE] [--min-score 0.3] [--out weights]
+        --posenet RUN[,RUN...] --lifting RUN [--lifting-data TEXT] [--hand-model POSES.npz] [--out weights]
 
 Runs are folders of `experiments.handsegnet`, `.posenet` and `.lifting`; of several, separated by commas, each
 started from the one before, the last one's `last.weights.h5` is taken and all recipes go into the manifest.
@@ -15,7 +15,8 @@ import json
 import os
 import sys
 
-from experiments import handsegnet, lifting, posenet, recipes
+from experiments import hand_model, handsegnet, lifting, posenet, recipes
+from experiments.baselines.data import read_poses
 from hand3d import manifest
 from hand3d.networks.standardised import fold
 from hand3d.pictorial import PEAKS
@@ -111,6 +112,12 @@ def assemble(arguments):
     lite = pose_recipe.network == "posenet_lite"
     if lite:
         made["posenet"][2]["stages"] = pose_recipe.stages
+    if arguments.hand_model:
+        learnt = hand_model.learn(read_poses(tuple(arguments.hand_model.split(","))))
+        fit, config = hand_model.network(learnt, pose_recipe.crop_size)
+        made["hand_fit"] = (fit, "hand_fit", config)
+        names = [os.path.basename(os.path.abspath(path)) for path in arguments.hand_model.split(",")]
+        data["hand_model"] = "experiments.hand_model of " + ", ".join(names)
     programs = {"handsegnet": handsegnet, "posenet": posenet, "lifting": lifting}
     return {
         "networks": {
@@ -155,6 +162,11 @@ def main(argv=None):
         help="average PoseNet's last two runs, the last one counting so much (%(default)s)",
     )
     parser.add_argument("--lifting-data", help="how the poses for lifting were made, for the manifest")
+    parser.add_argument(
+        "--hand-model",
+        metavar="POSES",
+        help="learn a hand model from these poses, and fit it to the keypoints",
+    )
     parser.add_argument("--note", help="what the recipes leave unsaid, for the manifest")
     parser.add_argument("--min-score", type=float, default=0.3, help="hands below it are left out")
     parser.add_argument("--scores", help="JSON of experiments.evaluate: adds it and does nothing else")

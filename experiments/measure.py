@@ -79,7 +79,7 @@ def from_true_regions(weight_set, names=("keypoints_uv", "side", "keypoints_xyz"
     """
     networks = manifest.load(weight_set)
     options = set_options(weight_set).graph | {"candidates": 1}  # nothing to choose from
-    model = full_graph(**{role: networks[role] for role in manifest.ROLES}, **options)
+    model = full_graph(**manifest.for_graph(networks), **options)
     outputs = {name: model.output[name] for name in names}
     return traced(keras.Model([model.get_layer("regions").output, *model.inputs], outputs))
 

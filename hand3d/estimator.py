@@ -60,7 +60,7 @@ class HandPoseEstimator:
         missing = [role for role in manifest.ROLES if role not in networks]
         if missing:
             raise manifest.WeightsError(f"weights {weight_set.name!r}: no networks {missing} in the manifest")
-        self.networks = {role: networks[role] for role in manifest.ROLES}
+        self.networks = manifest.for_graph(networks)
         self.graph_options = options.graph
         if max_hands is None:
             max_hands = 1 if options.graph.get("grid") == "legacy" else MAX_HANDS

@@ -22,6 +22,7 @@ def full_graph(
     poseprior,
     viewpoint,
     *,
+    hand_fit=None,
     segment_size=256,
     crop_size=256,
     map_mode="linear",
@@ -55,8 +56,8 @@ def full_graph(
       mean before calibration.  With a calibration also `keypoint_visible` (B, 21), probabilities.
     - `side` (B, 2): as given, or probabilities.
     - `score` (B,) 0..1, see `layers.HandScore`; 0 where no pixel is taken for a hand.
-    - `keypoints_xyz` (B, 21, 3): root-relative, in units of the scale bone, camera axes; the root itself is
-      PosePrior's and only near 0.
+    - `keypoints_xyz` (B, 21, 3): root-relative, in units of the scale bone, camera axes; without hand_fit the
+      root itself is PosePrior's and only near 0.
     With max_hands > 1 all but `mask` have the hands as a second axis, (B, max_hands, ...), best score first;
     where there are fewer the rest score 0.
 
@@ -65,6 +66,8 @@ def full_graph(
         posenet: crop -> score maps (B, m, m, 21), a list of them (the last counts), or a dict with
             `score_maps` (either of these) and, if it can tell, `side` (B, 2) logits.
         poseprior, viewpoint: [score maps (B, n, n, 21), hand_side (B, 2)] -> xyz_canonical, rotation.
+        hand_fit: None, or `networks.hand_fit` for this crop_size and number of peaks, more than 1: brings
+            keypoints and hand into agreement (`hand3d.fitting`; not in the paper).
         segment_size: pixels a side that HandSegNet sees, or (height, width), (240, 320) in the paper;
             divisible by component_stride.
         crop_size: pixels a side that PoseNet sees.
@@ -92,7 +95,7 @@ def full_graph(
 
     Raises:
         ValueError: unknown map_mode or grid, candidates, max_hands or peaks below 1, peaks on the legacy
-            grid, a calibration that does not rise, or a posenet without score maps.
+            grid or 1 with hand_fit, a calibration that does not rise, or a posenet without score maps.
     """
     for label, value in (("candidates", candidates), ("max_hands", max_hands)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -103,6 +106,8 @@ def full_graph(
     old = grid == "legacy"
     if peaks < 1 or (old and peaks > 1):
         raise ValueError(f"peaks is {peaks!r}; at least 1 expected, and 1 on the legacy grid")
+    if hand_fit is not None and peaks == 1:
+        raise ValueError("peaks is 1; more expected with hand_fit")
     component_stride = component_stride or (1 if old else 4)
     if map_mode not in MAP_MODES:
         raise ValueError(f"map_mode: one of {MAP_MODES} expected, got {map_mode!r}")
@@ -145,7 +150,7 @@ def full_graph(
         decode = layers.DecodeScoreMaps(crop_size, map_mode, grid, name="decode")
     else:
         decode = DecodeTree(crop_size, crop_size / crop_factor, map_mode, peaks, name="decode")
-    uv_crop, confidence = decode(score_maps)
+    uv_crop, confidence, *all_peaks = decode(score_maps)
 
     # --- which of the objects are hands
     if not known_crop:
@@ -161,7 +166,7 @@ def full_graph(
     centre, side_length = best(centre, "box_centre"), best(side_length, "box_side")
     crop_pixels = best(crop_pixels, "best_crop")
     score_maps, uv_crop = best(score_maps, "score_maps"), best(uv_crop, "best_uv_crop")
-    confidence, keypoints_uv = best(confidence, "best_confidence"), best(keypoints_uv, "keypoints_uv")
+    confidence = best(confidence, "best_confidence")
     known_side = [] if side_logits is None else [best(side_logits, "side_logits")]
 
     # --- lifted to 3D
@@ -175,7 +180,16 @@ def full_graph(
         lifting_maps = layers.ResizeImages(lifting_size, name="lifting_maps")(score_maps)
     xyz_canonical = poseprior([lifting_maps, side_one_hot])
     rotation = viewpoint([lifting_maps, side_one_hot])
-    keypoints_xyz = layers.FromCanonical(name="keypoints_xyz")([xyz_canonical, rotation, side_one_hot])
+    keypoints_xyz = layers.FromCanonical(name="lifted_xyz")([xyz_canonical, rotation, side_one_hot])
+
+    # --- which agree
+    if hand_fit is None:
+        keypoints_uv = best(keypoints_uv, "keypoints_uv")
+    else:
+        places, masses = all_peaks
+        places, masses = best(places, "best_peaks"), best(masses, "best_masses")
+        uv_crop, keypoints_xyz = hand_fit([uv_crop, confidence, places, masses, keypoints_xyz, side_one_hot])
+        keypoints_uv = back(crop_size, name="fitted_uv")([uv_crop, centre, side_length])
 
     outputs = {
         "box_centre": centre,

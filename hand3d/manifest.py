@@ -27,6 +27,7 @@ from hand3d.files import write_atomic
 SCHEMA = 1
 MANIFEST = "manifest.json"
 ROLES = ("handsegnet", "posenet", "poseprior", "viewpoint")
+OPTIONAL_ROLES = ("hand_fit",)
 BUILDERS = {
     "handsegnet": "hand3d.networks:handsegnet",
     "posenet": "hand3d.networks:posenet",
@@ -35,6 +36,7 @@ BUILDERS = {
     "handsegnet_lite": "hand3d.networks.lite:handsegnet_lite",
     "posenet_lite": "hand3d.networks.lite:posenet_lite",
     "lifting": "hand3d.networks:lifting",
+    "hand_fit": "hand3d.networks:hand_fit",
 }
 LARGEST_CONFIG = 512  # of any number in a network's config: a manifest must not fill the memory
 LARGEST_WIDTH = 4
@@ -157,6 +159,12 @@ def load(weight_set):
             )
     paths = {role: verify(weight_set, role) for role in networks}
     return {role: load_network(networks[role], paths[role]) for role in networks}
+
+
+def for_graph(networks):
+    """Those of a dict role -> network that `hand3d.graph.full_graph` takes; KeyError if it lacks one."""
+    given = [role for role in OPTIONAL_ROLES if role in networks]
+    return {role: networks[role] for role in (*ROLES, *given)}
 
 
 def verify(weight_set, role):

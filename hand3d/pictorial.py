@@ -76,7 +76,8 @@ def decode(maps, crop_size, extent, mode="linear", count=PEAKS):
     """Sub-pixel keypoints of one hand from score maps.
 
     maps, crop_size, mode: as in `scoremaps.decode`.  extent: of the hand in crop pixels, about.  count: peaks
-    that a keypoint may choose from.  Returns uv_crop (B, 21, 2) crop pixels and confidence (B, 21) as there.
+    that a keypoint may choose from.  Returns uv_crop (B, 21, 2) crop pixels and confidence (B, 21) as there,
+    and the same of all peaks: (B, 21, count, 2) and (B, 21, count).
     """
     maps = ops.transpose(ops.cast(maps, "float32"), (0, 3, 1, 2))
     _, _, height, width = ops.shape(maps)
@@ -90,12 +91,13 @@ def decode(maps, crop_size, extent, mode="linear", count=PEAKS):
     uv, mass = ops.stack(places, axis=2), ops.stack(masses, axis=2)
     choice = best_tree(uv, ops.log(mass + FLOOR), extent)
     confidence = _take_last(mass, choice)
-    return ops.stack([_take_last(uv[..., axis], choice) for axis in (0, 1)], axis=-1), confidence
+    chosen = ops.stack([_take_last(uv[..., axis], choice) for axis in (0, 1)], axis=-1)
+    return chosen, confidence, uv, mass
 
 
 @register
 class DecodeTree(Float32Layer):
-    """Score maps (B, h, w, 21) -> (uv_crop (B, 21, 2), confidence (B, 21)), see `decode`."""
+    """Score maps (B, h, w, 21) -> (uv_crop (B, 21, 2), confidence (B, 21), peaks, masses), see `decode`."""
 
     OPTIONS = ("crop_size", "extent", "mode", "count")
 

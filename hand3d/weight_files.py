@@ -143,6 +143,8 @@ def make_example(model):
             values = np.kron(values, np.ones((math.ceil(shape[0] / 8), math.ceil(shape[1] / 8), 1)))
             values = values[: shape[0], : shape[1]]
             values = values - 0.5 if shape[2] == 3 else values**8  # an image; score maps are mostly empty
+        elif len(shape) == 2:
+            values = random.random(shape)
         else:
             values = np.eye(*shape)[0]
         inputs.append(values[None].astype(np.float16).astype(np.float32))

@@ -31,7 +31,7 @@ def maps_of(uv, heights=None, size=SIZE):
 
 def test_one_peak_each_is_read_as_ever():
     maps = maps_of(hand())
-    uv, confidence = pictorial.decode(maps, CROP, EXTENT)
+    uv, confidence, *_ = pictorial.decode(maps, CROP, EXTENT)
     expected, certain = scoremaps.decode(maps, CROP)
     np.testing.assert_allclose(uv, expected, atol=1e-3)
     np.testing.assert_allclose(confidence, certain, atol=1e-5)
@@ -46,7 +46,7 @@ def test_a_peak_out_of_reach_loses_though_it_is_higher(name):
     heights[keypoint] = 0.7
     maps = np.maximum(maps_of(uv, heights), maps_of(away))
     alone, _ = scoremaps.decode(maps, CROP)
-    together, confidence = pictorial.decode(maps, CROP, EXTENT)
+    together, confidence, *_ = pictorial.decode(maps, CROP, EXTENT)
     assert np.linalg.norm(np.array(alone)[0, keypoint] - away[keypoint]) < 1
     assert np.linalg.norm(np.array(together)[0] - uv, axis=-1).max() < 1
     _, certain = scoremaps.decode(maps_of(uv, heights), CROP)  # how sure it is of the peak that it took
@@ -87,7 +87,8 @@ def test_the_best_of_all_choices_is_found():
 
 def test_flat_and_empty_maps_stay_finite():
     for value in (0.0, 0.5):
-        uv, confidence = pictorial.decode(np.full((2, SIZE, SIZE, NUM_KEYPOINTS), value, "f"), CROP, EXTENT)
+        maps = np.full((2, SIZE, SIZE, NUM_KEYPOINTS), value, "f")
+        uv, confidence, *_ = pictorial.decode(maps, CROP, EXTENT)
         assert np.isfinite(uv).all() and ((0 <= np.array(confidence)) & (np.array(confidence) <= 1)).all()
 
 

@@ -15,44 +15,26 @@ import io
 import os
 
 import numpy as np
+from keras import ops
 from scipy.spatial.transform import Rotation
 
-from experiments.baselines.hand_model import HandModel, learn
 from experiments.baselines.interface import LEFT, RIGHT, Baseline, Prediction, mirror_uv, mirror_xyz
+from experiments.hand_model import learn
 from experiments.nearest import descriptors
+from hand3d import hand_model
 from hand3d.files import write_atomic
+from hand3d.hand_model import FIRST, PLACE, HandModel
 from hand3d.skeleton import ROOT
 
 STARTS, DIRECTIONS, APART = 3, 1000, np.deg2rad(50)
 NOISE, REACH = 3.0 / 128, 12.0 / 128  # of the crop: keypoints' noise, and where errors stop to count
 STAGES = ((8.0, 6), (1.0, 14))  # weight of the priors, iterations
-PLACE = 4  # u, v, log scale, log distance
 BATCH = 512  # fits at once
 
 
 def project(model, rotation, rest):
-    """Keypoints of P hands and their derivatives by all variables.
-
-    rotation (P, 3, 3), xyz_relative = xyz_canonical @ rotation; rest (P, 4 + Z + B): u, v, log scale, log
-    distance, z, b.  Returns uv (P, 21, 2), slopes (P, 21, 2, 3 + 4 + Z + B), xyz_relative (P, 21, 3); the
-    first three variables turn the hand about x, y and z.
-    """
-    z, b = rest[:, PLACE : PLACE + len(model.pose)], rest[:, PLACE + len(model.pose) :]
-    canonical, slopes = model.joints(z, b)
-    xyz = canonical @ rotation
-    slopes = np.einsum("pjcv,pcd->pjdv", slopes, rotation)
-    turns = np.stack([np.cross(axis, xyz) for axis in np.eye(3, dtype=xyz.dtype)], -1)
-    slopes = np.concatenate([turns, slopes], -1)  # of xyz
-    scale, distance = (np.exp(rest[:, k])[:, None, None] for k in (2, 3))
-    depth = 1 + xyz[..., 2:] / distance  # relative to the palm's
-    flat = scale * xyz[..., :2] / depth
-    uv = flat + rest[:, None, :2]
-    moved = scale[..., None] * slopes[:, :, :2] / depth[..., None]
-    moved = moved - (flat / (depth * distance))[..., None] * slopes[:, :, 2:]
-    shift = np.broadcast_to(np.eye(2, dtype=uv.dtype), (*uv.shape, 2))
-    away = flat * (depth - 1) / depth
-    moved = np.concatenate([moved[..., :3], shift, flat[..., None], away[..., None], moved[..., 3:]], -1)
-    return uv, moved, xyz
+    """`hand3d.hand_model.project` of NumPy arrays: uv, its derivatives by all variables, xyz_relative."""
+    return [ops.convert_to_numpy(part) for part in hand_model.project(model, rotation, rest)]
 
 
 def energy(model, uv, target, weight, rest, prior):
@@ -74,7 +56,7 @@ def fit(model, target, weight, rotation, rest):
     Returns rotation, rest, energy (P,).
     """
     rotation, rest = rotation.copy(), rest.copy()
-    count = rest.shape[1] + 3
+    count = rest.shape[1] + FIRST - PLACE
     slope = np.zeros((rest.shape[1] - 3, count), np.float32)  # of the priors' residuals
     slope[np.arange(len(slope)), 6 + np.arange(len(slope))] = 1
     for prior, iterations in STAGES:
@@ -112,7 +94,8 @@ def fit(model, target, weight, rotation, rest):
 def starts(model, target, seed=0):
     """The mean hand as it looks most like the keypoints: rotation (N, S, 3, 3), rest (N, S, 4 + Z + B)."""
     sizes = len(model.pose), len(model.shape)
-    mean = model.joints(*(np.zeros((1, size), np.float32) for size in sizes))[0][0]
+    nothing = (np.zeros((1, size), np.float32) for size in sizes)
+    mean = ops.convert_to_numpy(hand_model.joints(model, *nothing)[0])[0]
     turns = Rotation.random(DIRECTIONS, random_state=seed)
     rotations = turns.as_matrix().astype(np.float32)
     seen = mean @ rotations

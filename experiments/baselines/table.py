@@ -261,7 +261,7 @@ def _source(key):
     """Hash of the code of a system: its own module's and the ones that this package shares."""
     folder = os.path.dirname(os.path.abspath(__file__))
     own = importlib.import_module(BASELINES[key][0]).__file__
-    contents, shared = [], ("interface.py", "table.py", "hand_model.py", "learning.py", "views.py")
+    contents, shared = [], ("interface.py", "table.py", "learning.py", "views.py")
     for path in [own, *(os.path.join(folder, name) for name in shared)]:
         with open(path, "rb") as file:
             contents.append(hashlib.sha256(file.read()).hexdigest())

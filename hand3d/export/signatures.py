@@ -113,7 +113,7 @@ class Serving(tf.Module):
         stages, side_logits = score_maps_and_side(self._posenet(crop, training=False))
         maps = tf.cast(stages[-1], tf.float32)
         maps = scoremaps.spatial_softmax(maps) if self._probabilities else maps
-        uv_crop, confidence = self._model.get_layer("decode")(maps)
+        uv_crop, confidence, *_ = self._model.get_layer("decode")(maps)
         if "curve_keypoint_scores" in {layer.name for layer in self._model.layers}:
             confidence = self._model.get_layer("curve_keypoint_scores")(confidence)
         known = [] if side_logits is None else [tf.cast(side_logits, tf.float32)]
