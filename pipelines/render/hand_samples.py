@@ -18,6 +18,8 @@ from pipelines.render.actions import (
 from pipelines.render.hand_pose import ANGLES
 
 FOLDED = np.radians(70)  # flexion of the PIP joint
+INDEPENDENT = 0.3  # share of the hands whose fingers are bent each on its own
+BETWEEN, BLENDED = 2 / 7, 0.4  # of the others: between two poses of the action; up to here, with one of another
 # action -> the poses of all actions of its split, which may be blended in
 _POSES_BESIDE = {
     action: sorted({pose for each in split for pose in ACTIONS[each]})
@@ -26,12 +28,12 @@ _POSES_BESIDE = {
 }
 
 
-def sample_hand(rng, action):
+def sample_hand(rng, action, independent=INDEPENDENT):
     """One instant of an action: wanted angles (22,), contacts, wrist flexion and deviation (2,), all radians.
 
-    A third of the hands have fingers that are bent each on its own: every combination of folded and
-    straight fingers turns up.  Others are an instant between two poses of the action, some blended
-    with a pose of another action of the same split.
+    independent: share of the hands, 0..1, with fingers that are bent each on its own: every combination of
+    folded and straight fingers turns up.  Of the others some are an instant between two poses of the action,
+    some blended with a pose of another action of the same split.
     """
     if action not in ACTIONS:
         raise ValueError(f"action must be one of {', '.join(ACTIONS)}; got {action!r}")
@@ -41,12 +43,13 @@ def sample_hand(rng, action):
     angles, contacts = pose_angles(name), list(POSES[name]["contacts"])
     wrist = np.radians(POSES[name]["wrist"])
     kind = rng.random()
-    if kind < 0.30 and action not in PAIRS:
+    rest = (kind - independent) / max(1 - independent, 1e-9)
+    if rest < 0 and action not in PAIRS:
         angles, contacts = _independent(rng)
-    elif kind < 0.50:
+    elif rest < BETWEEN:
         t = rng.uniform(0.1, 0.9)
         angles, contacts = (1 - t) * angles + t * pose_angles(other), []
-    elif kind < 0.58 and action not in PAIRS:
+    elif rest < BLENDED and action not in PAIRS:
         names = _POSES_BESIDE[action]
         other = pose_angles(names[rng.integers(len(names))])
         t = rng.uniform(0.15, 0.6)

@@ -9,7 +9,7 @@ from pipelines.render import arms as arms_
 from pipelines.render import hand_pose, hand_solver, things
 from pipelines.render.actions import PAIRS
 from pipelines.render.hand_rig import frame
-from pipelines.render.hand_samples import sample_hand
+from pipelines.render.hand_samples import INDEPENDENT, sample_hand
 
 SIDES = "LR"
 ATTEMPTS = 12  # places for the hands
@@ -36,12 +36,13 @@ class Posed:
     things: tuple = ()
 
 
-def pose_person(character, action_left, action_right, rng):
+def pose_person(character, action_left, action_right, rng, independent=INDEPENDENT):
     """Pose a person with one action per hand; all chance comes from `rng`.
 
-    An action of `actions.PAIRS` on either side takes both hands.  Raises ValueError for an unknown action.
+    An action of `actions.PAIRS` on either side takes both hands.  independent: as of `sample_hand`.
+    Raises ValueError for an unknown action.
     """
-    (hands,) = _pose_hands([(character, action_left, action_right, rng)])
+    (hands,) = _pose_hands([(character, action_left, action_right, rng)], independent)
     prepared, kinematics, angles, local, placed = hands
     posed = _assemble(character, prepared, kinematics, angles, placed, local, rng)
     held = []
@@ -68,12 +69,12 @@ def played(action_left, action_right):
     return (together[0], together[0]) if together else (action_left, action_right)
 
 
-def _pose_hands(people):
+def _pose_hands(people, independent=INDEPENDENT):
     """(prepared, kinematics, angles, local keypoints, arms) per person; all fingers are solved at once."""
     drawn, samples = [], []
     for character, action_left, action_right, rng in people:
         actions = played(action_left, action_right)
-        hands = [sample_hand(rng, action) for action in actions]
+        hands = [sample_hand(rng, action, independent) for action in actions]
         drawn.append((_prepare(character), actions[0] if actions[0] in PAIRS else None, hands, rng))
         samples += hands
     chain = hand_pose.join_chains([prepared.chain for prepared, *_ in drawn])

@@ -24,6 +24,7 @@ def prepare(arguments, counts):
         "program": "pipelines.render",
         "seed": arguments.seed,
         "size": arguments.size,
+        "independent": arguments.independent,
         "rasteriser": name,
         "code": code_digest(),
     }

@@ -14,6 +14,7 @@ from pipelines.render.camera import project, sample_camera
 from pipelines.render.character import CHARACTERS_EVALUATION, CHARACTERS_TRAINING, make_character
 from pipelines.render.develop import develop
 from pipelines.render.gl import Rasteriser
+from pipelines.render.hand_samples import INDEPENDENT
 from pipelines.render.mesh import vertex_normals
 from pipelines.render.posing import pose_person
 from pipelines.render.skin import DETAIL_VARIANTS, bake_detail, skin_uniforms, to_linear
@@ -35,14 +36,16 @@ class Renderer:
 
     Args:
         size: pixels of the square picture.  backgrounds: folder of photographs, or None for made-up rooms.
-        device: to draw with, as of `context.find_device`.
+        device: to draw with, as of `context.find_device`.  independent: share of the hands whose fingers are bent
+        each on its own, see `hand_samples.sample_hand`.
     """
 
-    def __init__(self, size=320, backgrounds=None, device="auto"):
+    def __init__(self, size=320, backgrounds=None, device="auto", independent=INDEPENDENT):
         self.size = size
         self.body = load_body()
         self.rasteriser = Rasteriser(size, device)
         self.folder = backgrounds
+        self.independent = independent
         self.characters, self.splits = {}, {}
         self.drawn = None  # the vertices that the rasteriser holds, with their labels
 
@@ -117,7 +120,7 @@ def _shoot(renderer, rng, split, side, actions):
     """A posed person and the camera that sees most of the wanted hand, with labels: dict."""
     seeds = CHARACTERS[split]
     character = renderer.character(int(seeds[rng.integers(len(seeds))]))
-    posed = pose_person(character, *actions, rng)
+    posed = pose_person(character, *actions, rng, renderer.independent)
     hand = posed.keypoints[HAND_SLICES[SIDES[side]]].astype(np.float64)
     eye = _vertices_of(posed.faces[posed.material == MATERIALS.index("eye")], len(posed.vertices))
     eyes = posed.vertices[eye].mean(0) if len(eye) else np.array([0, 1.6, 0.1])

@@ -43,7 +43,7 @@ def render(seed, split):
         raise Stopped
     settings = _state["settings"]
     if "renderer" not in _state:  # not in `_start`: a pool does not pass on what fails there
-        _state["renderer"] = Renderer(settings["size"], settings["backgrounds"], settings["device"])
+        _state["renderer"] = Renderer(**settings)
     sample = render_sample(_state["renderer"], seed, split, settings["size"])
     with _state["done"].get_lock():
         _state["done"].value += 1
@@ -53,7 +53,7 @@ def render(seed, split):
 class Pool:
     """A pool of `count` rendering processes; use it as a context.
 
-    settings: dict with size, backgrounds (folder or None) and device (`context.find_device`).
+    settings: dict of the arguments of `scene.Renderer`; size has to be there.
     `done` is the number of samples rendered so far.
     """
 
