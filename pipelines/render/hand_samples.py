@@ -19,7 +19,8 @@ from pipelines.render.hand_pose import ANGLES
 
 FOLDED = np.radians(70)  # flexion of the PIP joint
 INDEPENDENT = 0.3  # share of the hands whose fingers are bent each on its own
-BETWEEN, BLENDED = 2 / 7, 0.4  # of the others: between two poses of the action; up to here, with one of another
+# up to here, of the others: between two poses of the action; blended with a pose of another action
+BETWEEN, BLENDED = 2 / 7, 0.4
 # action -> the poses of all actions of its split, which may be blended in
 _POSES_BESIDE = {
     action: sorted({pose for each in split for pose in ACTIONS[each]})

@@ -36,8 +36,8 @@ class Renderer:
 
     Args:
         size: pixels of the square picture.  backgrounds: folder of photographs, or None for made-up rooms.
-        device: to draw with, as of `context.find_device`.  independent: share of the hands whose fingers are bent
-        each on its own, see `hand_samples.sample_hand`.
+        device: to draw with, as of `context.find_device`.  independent: share of the hands whose fingers are
+        bent each on its own, see `hand_samples.sample_hand`.
     """
 
     def __init__(self, size=320, backgrounds=None, device="auto", independent=INDEPENDENT):
