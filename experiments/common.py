@@ -17,7 +17,7 @@ import os
 
 import keras
 
-from experiments import board, devices
+from experiments import board, devices, machines
 from experiments.callbacks import (
     LAST,
     STATE,
@@ -128,7 +128,8 @@ def load_state(model, run, recipe):
     state = os.path.join(run, STATE)
     if not os.path.exists(state):
         return 0
-    model.optimizer.build(model.trainable_variables)
+    with devices.scope_of(model):
+        model.optimizer.build(model.trainable_variables)
     try:
         model.load_weights(state)
     except (OSError, ValueError, KeyError) as error:
@@ -160,6 +161,8 @@ def train(
             model.replicas = devices.replicas(model)
             made = optimizer(recipe, model.replicas)
             model.compile(optimizer=made, jit_compile=False if compiler() else "auto")
+        if machines.count() > 1:
+            machines.adapt(model)
         done = load_state(model, run, recipe)
         if not done and arguments.init:
             start_from(model.network, arguments.init, role)
@@ -193,7 +196,7 @@ def train(
         *board.callbacks(run, recipe, validation_data, epochs, monitor),
         save_state.commit(),
     ]
-    with plain_errors():
+    with plain_errors(), machines.coming_back():
         model.fit(
             data,
             validation_data=validation_data,

@@ -1,31 +1,14 @@
 """Several devices: `tf.distribute.MirroredStrategy` under TensorFlow, `keras.distribution` under JAX.
 
-Every device computes a share of each batch, and gradients are added up.  Several machines: see README.md.
+Every device computes a share of each batch, and gradients are added up.  Several machines:
+`experiments.machines`.
 """
 
 import contextlib
-import json
-import os
 
 import keras
 
-
-def one_machine():
-    """ValueError where TF_CONFIG names several machines.
-
-    Keras 3.15 cannot train on them: under MultiWorkerMirroredStrategy `fit` fails on its first batch
-    (https://github.com/keras-team/keras/issues/20585).
-    """
-    try:
-        cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
-    except (ValueError, AttributeError):
-        raise ValueError("TF_CONFIG is set and is no JSON object; unset it") from None
-    count = sum(len(cluster.get(kind, ())) for kind in ("chief", "worker"))
-    if count > 1:
-        raise ValueError(
-            f"TF_CONFIG names {count} machines, and Keras 3 cannot train with MultiWorkerMirroredStrategy; "
-            "unset it, and use the --devices of one machine"
-        )
+from experiments import machines
 
 
 def prepare(wanted):
@@ -70,6 +53,11 @@ def _names(wanted):
 
 def scope(wanted, batch):
     """Context in which the model is built.  ValueError where the batch does not divide among the devices."""
+    if machines.count() > 1:
+        together = machines.strategy().num_replicas_in_sync
+        if batch % together:
+            raise ValueError(f"TF_CONFIG: a batch of {batch} cannot be shared by {together} devices")
+        return machines.strategy().scope()
     names = _names(wanted) if wanted else []
     if names and batch % len(names):
         raise ValueError(f"--devices {wanted}: a batch of {batch} cannot be shared by {len(names)} devices")
@@ -111,7 +99,8 @@ def shared(data, model):
     def plain(value):
         return tf.cast(value, tf.uint8) if value.dtype == tf.bool else value
 
-    return data.map(lambda batch: tf.nest.map_structure(plain, batch))
+    data = data.map(lambda batch: tf.nest.map_structure(plain, batch))
+    return machines.share(data) if machines.count() > 1 else data
 
 
 def replicas(model):

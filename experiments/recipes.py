@@ -8,7 +8,7 @@ import os
 
 import keras
 
-from experiments import devices
+from experiments import devices, machines
 from experiments.callbacks import RunError
 from experiments.run_folder import RECIPE, open_run  # noqa: F401 (others take it from here)
 
@@ -43,8 +43,9 @@ def start(recipes, description, argv=None, program=""):
         settings.append(f"precision={PRECISIONS[arguments.precision]}")
     try:
         recipe = change(recipes[arguments.recipe], settings)
-        devices.one_machine()
-        if arguments.devices:
+        if machines.count() > 1:
+            arguments.run = machines.join(arguments.run, arguments.devices)
+        elif arguments.devices:
             devices.prepare(arguments.devices)
     except ValueError as error:
         parser.error(str(error))

@@ -23,18 +23,6 @@ def test_names_of_devices():
         devices.prepare("gpu:7")
 
 
-def test_several_machines_are_refused(monkeypatch):
-    devices.one_machine()
-    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["localhost:1"]}}')
-    devices.one_machine()
-    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}}')
-    with pytest.raises(ValueError, match="TF_CONFIG names 2 machines"):
-        devices.one_machine()
-    monkeypatch.setenv("TF_CONFIG", "[")
-    with pytest.raises(ValueError, match="no JSON object"):
-        devices.one_machine()
-
-
 ON_DEVICES = """
 import argparse, sys
 import keras
@@ -95,5 +83,7 @@ def test_a_program_on_two_devices(precision, tmp_path):
 
     losses = np.array(on_devices(tmp_path, command, "cpu:0,cpu:1"))
     assert losses.shape == (2, 2) and np.isfinite(losses).all()
+    if precision == "float32":  # a run that is complete is read again
+        np.testing.assert_array_equal(losses, on_devices(tmp_path, command, "cpu:0,cpu:1"))
     with pytest.raises(AssertionError, match="a batch of 8 cannot be shared by 3 devices"):
         on_devices(tmp_path, command, "cpu:0,cpu:1,cpu:2")
