@@ -85,7 +85,7 @@ def fit(model, uv, confidence, peaks, masses, xyz_relative, side, iterations=ITE
         xyz_relative (P, 21, 3): root at the origin, scale bone 1.
     """
     orientation, rest = start(model, uv, confidence, xyz_relative, side)
-    priors, wanted, limits = _priors(model), _wanted(model, rest), _limits(model)
+    priors, wanted, limits = _priors(model, rest), _wanted(model, rest), _limits(model, rest)
     turns = ops.zeros_like(rest[:, :TURN])  # their sum stands for the turn from the start: it is small
     for iteration in range(iterations):
         seen, slopes, _ = project(model, orientation, rest)
@@ -154,21 +154,26 @@ def normalised(xyz):
     return (xyz - xyz[:, ROOT : ROOT + 1]) / ops.sqrt(bone + geometry.EPSILON)[:, None, None]
 
 
-def _each(model, turn, place, scale, distance, pose, shape):
-    """(1, 7 + Z + B): a value for each variable."""
+def _each(model, rest, turn, place, scale, distance, pose, shape):
+    """(P, 7 + Z + B): a value for each variable.
+
+    The same in each row: in sums with one row only, OpenVINO 2026.4 takes wrong ones.
+    """
     parts = (turn, TURN), (place, 2), (scale, 1), (distance, 1), (pose, model.pose.shape[0])
     parts = (*parts, (shape, model.shape.shape[0]))
-    return ops.concatenate([value * ops.ones((1, count)) for value, count in parts], axis=1)
+    one = ops.ones_like(rest[:, :1])
+    return ops.concatenate([ops.repeat(value * one, count, axis=1) for value, count in parts], axis=1)
 
 
-def _priors(model):
-    """(1, 7 + Z + B): 1 / variance of each variable, 0 without a prior."""
+def _priors(model, rest):
+    """(P, 7 + Z + B): 1 / variance of each variable, 0 without a prior."""
     pose, shape, turn = POSE_SPREAD**-2, SHAPE_SPREAD**-2, TURN_SPREAD**-2
-    return _each(model, turn, 0.0, 0.0, 1.0 / ops.square(model.distance[1]), pose, shape)
+    return _each(model, rest, turn, 0.0, 0.0, 1.0 / ops.square(model.distance[1]), pose, shape)
 
 
-def _limits(model):
-    return _each(model, LARGEST_STEP, LARGEST_STEP, LARGEST_ZOOM, LARGEST_ZOOM, LARGEST_STEP, LARGEST_STEP)
+def _limits(model, rest):
+    step, zoom = LARGEST_STEP, LARGEST_ZOOM
+    return _each(model, rest, step, step, zoom, zoom, step, step)
 
 
 def _wanted(model, rest):
