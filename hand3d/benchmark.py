@@ -32,6 +32,7 @@ def stages(model, networks):
     lifted = [networks[role](lifting_inputs) for role in ("poseprior", "viewpoint")]
     image = model.inputs[0]
     cut = [layer("mask").input, image]
+    fit = {"hand fit": networks["hand_fit"]} if "hand_fit" in networks else {}
     return {
         "resize": keras.Model(image, layer("segment_pixels").output),
         "handsegnet": networks["handsegnet"],
@@ -39,6 +40,7 @@ def stages(model, networks):
         "posenet": networks["posenet"],
         "decode score maps": keras.Model(maps, decoded),
         "lifting": keras.Model(lifting_inputs, lifted),
+        **fit,
         "whole graph": model,
     }
 

@@ -27,6 +27,19 @@ def solved(chain, rng, *played):
     return hand_pose.forward(chain, angles)
 
 
+def test_the_share_of_hands_with_fingers_of_their_own():
+    """All but straight and all but folded at once, neighbours unlike: never of an action that is a fist."""
+
+    def unlike(share):
+        rng = np.random.default_rng(4)
+        pip = np.array([hand_samples.sample_hand(rng, "fist", share)[0][8::4] for _ in range(400)])
+        return (np.ptp(pip, axis=1) > np.radians(60)).mean()
+
+    assert unlike(0.0) < 0.1
+    assert unlike(1.0) > 0.6
+    assert unlike(0.0) < unlike(0.5) < unlike(1.0)
+
+
 @pytest.mark.parametrize("split", ["training", "evaluation"])
 def test_every_action_has_its_share_of_the_hands(split):
     """`render_sample` draws the actions once, before it looks for a view: what is drawn comes out."""
