@@ -10,60 +10,45 @@ import keras
 import numpy as np
 
 from experiments.baselines.interface import Baseline, Prediction
-from hand3d import crops, layers, manifest
+from hand3d import manifest
 from hand3d.files import write_atomic
-from hand3d.networks.common import score_maps_and_side
-from hand3d.networks.mirrored import average_mirrored
+from hand3d.graph import full_graph
 from hand3d.set_options import set_options
 from hand3d.skeleton import SIDES
 from hand3d.tracing import traced
 
-ROLES = ("posenet", "poseprior", "viewpoint")
 REACH = 1.45  # of the crops (`data.REACH`)
 BATCH = 32
 
 
-def crop_network(weight_set):
-    """The part of `hand3d.graph.full_graph` behind the crop: crop (B, c, c, 3) 0..255 and side one-hot (B, 2)
-    -> uv_crop (B, 21, 2), confidence (B, 21), xyz_relative (B, 21, 3)."""
-    networks, options = manifest.load(weight_set), set_options(weight_set).graph
-    size = options.get("crop_size", 256)
-    grid, mode = options.get("grid", "half_pixel"), options.get("map_mode", "linear")
-    crop = keras.Input((size, size, 3), name="crop", dtype="float32")
-    side = keras.Input((len(SIDES),), name="hand_side", dtype="float32")
-    posenet = average_mirrored(networks["posenet"]) if options.get("mirror") else networks["posenet"]
-    pixels = keras.layers.Rescaling(1 / 255, -0.5, dtype="float32")(crop)
-    maps = score_maps_and_side(posenet(pixels))[0][-1]
-    maps = layers.SpatialSoftmax()(maps) if mode == "probability" else maps
-    uv_crop, confidence = layers.DecodeScoreMaps(size, mode, grid)(maps)
-    map_size = networks["poseprior"].inputs[0].shape[1]
-    if options.get("reencode"):
-        maps = layers.EncodeScoreMaps(map_size, size)([uv_crop, confidence])
-    elif maps.shape[1] != map_size:
-        maps = layers.ResizeImages(map_size)(maps)
-    canonical, rotation = (networks[role]([maps, side]) for role in ROLES[1:])
-    xyz = layers.FromCanonical()([canonical, rotation, side])
-    return keras.Model([crop, side], [uv_crop, confidence, xyz])
-
-
 class Detector:
-    """hands -> uv_crop (N, 21, 2) in pixels of their crops, confidence (N, 21), xyz_relative (N, 21, 3)."""
+    """What a weight set sees in given crops, as `hand3d.graph.full_graph` behind its mask.
 
-    def __init__(self, weights):
+    fit: whether its hand model, where it has one, has the last word, or the networks alone.
+    Called with `Hands`: uv_crop (N, 21, 2) in pixels of their crops, confidence (N, 21), xyz_relative
+    (N, 21, 3).
+    """
+
+    def __init__(self, weights, fit=False):
         weight_set = manifest.find(weights)
-        self.model = crop_network(weight_set)
-        self.call, self.size = traced(self.model), self.model.inputs[0].shape[1]
-        self.zoom = set_options(weight_set).graph.get("crop_factor", 1.25) / REACH  # its crops by ours
+        networks = manifest.for_graph(manifest.load(weight_set))
+        self.fits = fit and "hand_fit" in networks
+        if not self.fits:
+            networks.pop("hand_fit", None)
+        options = set_options(weight_set).graph | {"known_crop": True, "calibration": None}
+        model = full_graph(**networks, **options)
+        names = ("keypoints_uv", "keypoint_scores", "keypoints_xyz")
+        self.call = traced(keras.Model(model.inputs, [model.output[name] for name in names]))
+        used = [network for role, network in networks.items() if role != "handsegnet"]
+        self.parameters = sum(network.count_params() for network in used)
+        self.zoom = options.get("crop_factor", 1.25) / REACH  # its crops by ours
 
     def __call__(self, hands):
         parts, middle = [], (hands.size - 1) / 2
         for start in range(0, len(hands), BATCH):
             some = hands.take(slice(start, start + BATCH))
             centre, side = np.full((len(some), 2), middle), np.full(len(some), self.zoom * hands.size)
-            cut = keras.ops.convert_to_numpy(crops.crop_and_resize(some.image, centre, side, self.size))
-            uv, *rest = self.call(cut, np.eye(len(SIDES))[some.side])
-            uv = crops.crop_to_image(uv, centre, side, self.size)
-            parts.append([keras.ops.convert_to_numpy(uv), *rest])
+            parts.append(self.call(some.image, centre, side, np.eye(len(SIDES))[some.side]))
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
 
@@ -74,7 +59,7 @@ def with_detections(hands, weights):
 
 
 class Ours(Baseline):
-    """PoseNet, PosePrior and ViewpointNet of a weight set; nothing is trained here."""
+    """PoseNet, PosePrior, ViewpointNet and hand model of a weight set; nothing is trained here."""
 
     name = "Zimmermann & Brox, this project"
     reference = (
@@ -88,12 +73,20 @@ class Ours(Baseline):
 
     def load(self, run):
         with open(os.path.join(run, "weights.txt")) as file:
-            self.detector = Detector(file.read())
+            self.weights = file.read()
+        self.detector = Detector(self.weights, fit=True)
 
     def predict(self, hands):
         uv, _, xyz = self.detector(hands)
         return Prediction(uv, xyz)
 
+    def variants(self, hands):
+        """The networks of the paper alone, where the set has a hand model after them."""
+        if not self.detector.fits:
+            return {}
+        uv, _, xyz = Detector(self.weights)(hands)
+        return {", networks alone": Prediction(uv, xyz)}
+
     @property
     def parameters(self):
-        return self.detector.model.count_params()
+        return self.detector.parameters
