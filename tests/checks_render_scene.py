@@ -171,7 +171,15 @@ def test_command_reports_bad_input(tmp_path, renderer, capsys, monkeypatch):
     ):
         assert command.main([*arguments, "--count", "1"]) == 1
         assert words in capsys.readouterr().err
-    for bad in ("--count 0", "--size 8", "--size 100", "--seed -1", "--workers 0", "--independent 2", "--split test"):
+    for bad in (
+        "--count 0",
+        "--size 8",
+        "--size 100",
+        "--seed -1",
+        "--workers 0",
+        "--independent 2",
+        "--split test",
+    ):
         with pytest.raises(SystemExit):
             command.parse(["--out", "x", "--count", "1", *bad.split()])
         assert bad.split()[0] in capsys.readouterr().err

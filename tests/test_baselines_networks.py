@@ -214,6 +214,25 @@ def test_cpm_gets_better_with_its_stages(toys, tmp_path):
     assert np.isfinite(rows[""].xyz_relative).all() and rows[""].xyz_relative.shape == (80, NUM_KEYPOINTS, 3)
 
 
+def test_deeppose_goes_as_far_as_held_out_hands_say():
+    """Stage 1 is 10 pixels off; the refiner moves keypoints by 20, the first of them the wrong way."""
+    true = np.full((4, NUM_KEYPOINTS, 2), 40, np.float32)
+    examples = {"picture": np.zeros((4, deeppose.CROP, deeppose.CROP, 3), np.uint8), "uv": true}
+    direction = np.where(np.arange(NUM_KEYPOINTS) == 0, -1, 1).astype(np.float32)[:, None]
+
+    class First:
+        def predict(self, crops, **_):
+            return np.full((4, NUM_KEYPOINTS, 2), (30 - (deeppose.CROP - 1) / 2) / deeppose.CROP, np.float32)
+
+    class Second:
+        def predict(self, inputs, **_):
+            return np.broadcast_to(20 * direction / deeppose.PATCH, (4, NUM_KEYPOINTS, 2))
+
+    found = deeppose.gain(First(), Second(), examples)
+    assert found[0] == 0
+    np.testing.assert_allclose(found[1:], 0.5, atol=0.03)
+
+
 @pytest.mark.slow
 def test_deepposes_refinement_helps_and_a_second_training_goes_on(toys, tmp_path):
     train, test = toys

@@ -2,9 +2,11 @@
 
 Stage 1 looks at the whole crop and says where all keypoints are.  Stage 2 looks around each of these places,
 as far as stage 1 is usually off, and says how far off it is.  It learns from true keypoints that are
-displaced as stage 1 displaces hands that it has not seen.
+displaced as stage 1 displaces hands that it has not seen.  How far to go where it points, for each keypoint,
+comes from held-out hands: stage 1's real errors go with the picture, and are harder to see than random ones.
 """
 
+import json
 import os
 
 import keras
@@ -21,6 +23,7 @@ CROP, PATCH = 128, 64  # pixels: a third of stage 1's keypoints are more than 16
 CELL = 2  # pixels: both stages see crops that are averaged over these
 REGRESSOR_STEPS, REFINER_STEPS = 4000, 1500
 WEIGHTS = "lifting.txt"  # name of the weight set that lifts
+GAIN = "gain.json"  # how far to go where the refiner points
 
 
 @register
@@ -150,13 +153,17 @@ class DeepPose(Baseline):
         mean, deviation = errors(first, {key: part[kept] for key, part in examples.items()})
         model = RefinerTraining(refiner(), mean, deviation, training.seed)
         recipe = learning.recipe(REFINER_STEPS, training)
-        learning.learn(model, recipe, os.path.join(run, "stage2"), examples)
+        second = learning.learn(model, recipe, os.path.join(run, "stage2"), examples)
+        found = gain(first, second, {key: part[kept] for key, part in examples.items()})
+        write_atomic(os.path.join(run, GAIN), json.dumps(found.tolist()).encode())
 
     def load(self, run):
         self.regressor = learning.last_weights(regressor(), os.path.join(run, "stage1"))
         self.refiner = learning.last_weights(refiner(), os.path.join(run, "stage2"))
         with open(os.path.join(run, WEIGHTS)) as file:
             self.lifting = learning.ProposedLifting(file.read())
+        with open(os.path.join(run, GAIN)) as file:
+            self.gain = np.array(json.load(file), np.float32)
 
     def predict(self, hands):
         return self._prediction(self._refined(hands, self._coarse(hands)), hands)
@@ -169,11 +176,7 @@ class DeepPose(Baseline):
         return to_pixels(learning.predict(self.regressor, hands, CROP))
 
     def _refined(self, hands, uv):
-        def network(inputs):
-            return self.refiner.predict(inputs, batch_size=learning.BATCH, verbose=0)
-
-        crop = ops.convert_to_numpy(learning.network_crops(hands.as_left().image, CROP))
-        return ops.convert_to_numpy(refine(network, crop, np.clip(uv, 0, CROP - 1))[0])
+        return uv + self.gain[:, None] * moves(self.refiner, hands.as_left().image, uv)
 
     def _prediction(self, uv, hands):
         xyz = self.lifting(uv, np.ones(uv.shape[:2], np.float32), CROP)
@@ -188,6 +191,35 @@ class DeepPose(Baseline):
 
 def errors(network, examples):
     """Mean and standard deviation (21, 2) of stage 1's errors in pixels, on hands kept from its training."""
+    uv, true = places(network, examples)
+    return np.nanmean(uv - true, axis=0), np.nanstd(uv - true, axis=0)
+
+
+def gain(first, second, examples):
+    """(21,) in 0..1: the share of stage 2's moves that undoes most of stage 1's errors, least squares.
+
+    examples: of hands kept from both trainings, as of `learning.crop_examples`.
+    """
+    uv, true = places(first, examples)
+    known = np.isfinite(true).all(-1, keepdims=True)
+    move = np.where(known, moves(second, examples["picture"], uv), 0.0)
+    wanted = np.where(known, true - uv, 0.0)
+    return np.clip((move * wanted).sum((0, 2)) / ((move**2).sum((0, 2)) + 1e-6), 0, 1)
+
+
+def places(network, examples):
+    """Stage 1's keypoints and the true ones, (N, 21, 2) each, pixels of the crop."""
     uv = to_pixels(network.predict(learning.network_crops(examples["picture"], CROP), verbose=0))
-    off = uv - (examples["uv"] + 0.5) * (CROP / examples["picture"].shape[1]) + 0.5
-    return np.nanmean(off, axis=0), np.nanstd(off, axis=0)
+    return uv, (examples["uv"] + 0.5) * (CROP / examples["picture"].shape[1]) - 0.5
+
+
+def moves(network, pictures, uv):
+    """What the refiner adds to keypoints uv (N, 21, 2), pixels of the crops; pictures (N, S, S, 3) uint8."""
+
+    def predict(inputs):
+        return network.predict(inputs, batch_size=learning.BATCH, verbose=0)
+
+    refined = refine(
+        predict, ops.convert_to_numpy(learning.network_crops(pictures, CROP)), np.clip(uv, 0, CROP - 1)
+    )
+    return ops.convert_to_numpy(refined[0]) - uv
