@@ -2,12 +2,13 @@
 
     python -m experiments.evaluate --data RECORDS --weights lite [--limit 200] [--out scores.json]
 
-Four parts, the keys as in `hand3d.metrics`; pixels are those of a picture of 320 a side:
+The parts, their keys as in `hand3d.metrics`; pixels are those of a picture of 320 a side:
 - handsegnet: the mask of both hands, at the size that the network sees;
 - posenet_gt_crop: crops around the true pixels of each hand, otherwise as `hand3d.graph` cuts them, of hands
   that are 30 pixels or more in size and show 9 keypoints or more; 2D errors of visible keypoints.
   lifting_gt_crop: where these are lifted to 3D;
-- lifting_exact_2d: 3D from the true 2D keypoints of hands that show 9 keypoints or more;
+- lifting_exact_2d: 3D by the lifting networks from the true 2D keypoints of hands that show 9 or more;
+  fit_exact_2d: the same after the hand model, where the set has one;
 - whole_chain: image to hand as a user gets it, against the labelled hand that the found mask overlaps most.
   Errors are those of the hands found; in the areas under curves a missing hand counts as wrong.
 In 3D, root and scale are the true ones, as in the paper.
@@ -25,6 +26,7 @@ from experiments.measure import BATCH, collect, from_true_regions  # noqa: F401 
 from experiments.truth import MIN_VISIBLE, Errors, Truth, errors_mm  # noqa: F401 (the same)
 from hand3d import geometry, manifest, metrics
 from hand3d.files import write_atomic
+from hand3d.networks.hand_fit import fit_keypoints
 from hand3d.skeleton import SIDES
 from hand3d.tracing import traced
 from hand3d.views import Views
@@ -34,6 +36,7 @@ SHOWN = {
     "posenet_gt_crop": ("hands", "epe_px", "epe_median_px", "auc_0_30px", "side_right"),
     "lifting_gt_crop": ("hands", "epe_mm/root_scale", "epe_median_mm/root_scale", "auc_20_50mm/root_scale"),
     "lifting_exact_2d": ("hands", "epe_mm/root_scale", "epe_median_mm/root_scale", "auc_20_50mm/root_scale"),
+    "fit_exact_2d": ("hands", "epe_mm/root_scale", "epe_median_mm/root_scale", "auc_20_50mm/root_scale"),
     "whole_chain": (
         *("images", "hands_found", "side_right", "epe_px", "epe_median_px", "auc_0_30px"),
         *("epe_mm/root_scale", "epe_median_mm/root_scale", "auc_20_50mm/root_scale"),
@@ -58,32 +61,45 @@ def evaluate_images(weight_set, directory, limit=None):
 
 
 def evaluate_lifting(networks, directory, limit=None):
-    """3D from the true 2D keypoints: dict of scores."""
+    """3D from the true 2D keypoints: dict part -> dict of scores."""
     from pipelines.inputs import load_poses
 
     try:
         poses = load_poses(directory, "evaluation")
     except ValueError:  # labels in 2D only
-        return {"hands": 0}
+        return {"lifting_exact_2d": {"hands": 0}}
     in_view = np.flatnonzero(poses["visible"].sum(-1) >= MIN_VISIBLE)[:limit]
     poses = {key: value[in_view] for key, value in poses.items()}
     poseprior, viewpoint = traced(networks["poseprior"]), traced(networks["viewpoint"])
-    views, xyz = Views(map_size=networks["poseprior"].inputs[0].shape[1]), []
+    fit = networks.get("hand_fit")
+    crop_size = fit.get_layer("hand_model").crop_size if fit else 256
+    views = Views(map_size=networks["poseprior"].inputs[0].shape[1], crop_size=crop_size)
+    parts = {"lifting_exact_2d": []} | ({"fit_exact_2d": []} if fit else {})
     for start in range(0, len(poses["side"]), 8 * BATCH):
         part = {key: value[start : start + 8 * BATCH] for key, value in poses.items()}
-        maps = _numpy(views(part["xyz"], part["side"], part["visible"])["score_maps"])
+        seen = {
+            key: _numpy(value) for key, value in views(part["xyz"], part["side"], part["visible"]).items()
+        }
+        maps = seen["score_maps"]
         one_hot = np.eye(len(SIDES), dtype=np.float32)[part["side"]]
         canonical, rotation = poseprior(maps, one_hot), viewpoint(maps, one_hot)
-        xyz.append(_numpy(geometry.from_canonical(canonical, rotation, one_hot)))
-    errors = errors_mm(np.concatenate(xyz), 1000 * poses["xyz"])
-    return {"hands": len(errors)} | metrics.summary_3d(errors, "root_scale")
+        xyz = geometry.from_canonical(canonical, rotation, one_hot)
+        parts["lifting_exact_2d"].append(_numpy(xyz))
+        if fit:
+            fitted = fit_keypoints(fit, seen["uv_crop"], seen["confidence"], xyz, one_hot)[1]
+            parts["fit_exact_2d"].append(_numpy(fitted))
+    scores = {}
+    for name, found in parts.items():
+        errors = errors_mm(np.concatenate(found), 1000 * poses["xyz"])
+        scores[name] = {"hands": len(errors)} | metrics.summary_3d(errors, "root_scale")
+    return scores
 
 
 def evaluate(weights, directory, limit=None):
     """Scores of a weight set, by name or folder: a dict that JSON can hold, None for what has no value."""
     weight_set = manifest.find(weights)
     parts = evaluate_images(weight_set, directory, limit)
-    parts["lifting_exact_2d"] = evaluate_lifting(manifest.load(weight_set), directory, limit)
+    parts |= evaluate_lifting(manifest.load(weight_set), directory, limit)
     for part in parts.values():
         part |= {key: round(value, 5) if np.isfinite(value) else None for key, value in part.items()}
     data = os.path.basename(os.path.abspath(directory))  # the scores go into a manifest: no paths in it
@@ -94,6 +110,8 @@ def table(scores):
     """The most telling scores as text, one line a part."""
     lines = []
     for part, keys in SHOWN.items():
+        if part not in scores:
+            continue
         found = {key: scores[part].get(key) for key in keys}
         values = (f"{key} {value:.4g}" for key, value in found.items() if value is not None)
         lines.append(f"{part:17s} " + "  ".join(values))

@@ -10,6 +10,7 @@ from experiments.hand_model import learn, network
 from hand3d import fitting, hand_model
 from hand3d.graph import full_graph
 from hand3d.networks import hand_fit, handsegnet, posenet, poseprior, viewpoint
+from hand3d.networks.hand_fit import fit_keypoints
 from hand3d.skeleton import NUM_KEYPOINTS, ROOT, SCALE_BONE
 from hand3d.tracing import traced
 
@@ -103,6 +104,14 @@ def test_brings_hand_and_keypoints_together(fit):
     first, last = SCALE_BONE
     np.testing.assert_allclose(found[:, ROOT], 0, atol=1e-6)
     np.testing.assert_allclose(away(found[:, last], found[:, first]), 1, atol=1e-4)
+
+
+def test_keypoints_of_one_place_each(model, fit):
+    uv, _, side, guess = scene(4)
+    known = np.random.default_rng(0).uniform(0.2, 1, uv.shape[:2])
+    found = fit_keypoints(network(model, SIZE, PEAKS)[0], uv, known, guess, side)
+    for one, other in zip(found, run(fit, uv, guess, side, known), strict=True):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(one), other, atol=2e-3)
 
 
 def test_fills_in_and_outvotes(fit):

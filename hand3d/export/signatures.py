@@ -7,6 +7,7 @@ from hand3d import crops, scoremaps, segmentation
 from hand3d.export import decoding
 from hand3d.layers import EncodeScoreMaps, FromCanonical, ResolveSide
 from hand3d.networks.common import score_maps_and_side
+from hand3d.networks.hand_fit import fit_keypoints
 from hand3d.networks.mirrored import average_mirrored
 from hand3d.skeleton import NUM_KEYPOINTS, ROOT, SIDES
 
@@ -131,10 +132,14 @@ class Serving(tf.Module):
         return {"keypoints_xyz": _root_relative(FromCanonical()([canonical, rotation, hand_side]))}
 
     def lift_keypoints(self, keypoints_uv, keypoint_scores, hand_side):
-        """Keypoints in a crop and the side -> keypoints in 3D."""
+        """Keypoints in a crop and the side -> keypoints in 3D, by the hand model where the set has one."""
         size = self._networks["poseprior"].inputs[0].shape[1]
         maps = EncodeScoreMaps(size, self._crop_size)([keypoints_uv, keypoint_scores])
-        return self.lift(maps, hand_side)
+        lifted = self.lift(maps, hand_side)
+        if "hand_fit" not in self._networks:
+            return lifted
+        given = keypoints_uv, keypoint_scores, lifted["keypoints_xyz"], hand_side
+        return {"keypoints_xyz": fit_keypoints(self._networks["hand_fit"], *given)[1]}
 
     def _sides(self, images):
         return tf.repeat(self._given, tf.shape(images)[0], 0)

@@ -1,6 +1,7 @@
 """The hand model and its fit as a network of a weight set, after the lifting networks (not in the paper)."""
 
 import keras
+from keras import ops
 
 from hand3d import fitting
 from hand3d.hand_model import HandModel
@@ -38,6 +39,15 @@ def hand_fit(
     inputs.append(keras.Input((len(SIDES),), name="fit_side", dtype="float32"))
     layer = FitHand(crop_size, pose, shape, iterations, name="hand_model")
     return keras.Model(inputs, layer(inputs), name=name)
+
+
+def fit_keypoints(network, uv_crop, confidence, xyz_relative, hand_side):
+    """What a `hand_fit` makes of keypoints with one place each: uv_crop and xyz_relative, as its outputs."""
+    count = network.inputs[2].shape[2]
+    peaks = ops.repeat(uv_crop[:, :, None], count, axis=2)
+    masses = ops.repeat(confidence[..., None], count, axis=2)
+    inputs = uv_crop, confidence, peaks, masses, xyz_relative, hand_side
+    return network([ops.convert_to_tensor(each, "float32") for each in inputs])
 
 
 @register
