@@ -85,3 +85,8 @@ def shipped(weights):
     canonical, rotation = (networks[role](inputs) for role in ("poseprior", "viewpoint"))
     xyz = FromCanonical(name="from_canonical")([canonical, rotation, inputs[1]])
     return keras.Model(inputs, {"xyz_relative": xyz}, name=f"lifting_{weights}".replace("/", "_"))
+
+
+def hand_fit(weights):
+    """The hand model of a weight set with its fit, a network; None where it has none."""
+    return manifest.load(manifest.find(weights)).get("hand_fit")

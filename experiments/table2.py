@@ -157,7 +157,10 @@ def table2(arguments):
     lifters[NEAREST] = (lambda uv, inside, side: bank.lift(uv, side), None)
     if arguments.weights != "none":
         weights = results.weights_identity(arguments.weights)
-        lifters[f"weights {weights['name']}"] = (_bound(lifting_runs.shipped(arguments.weights)), None)
+        shipped = _bound(lifting_runs.shipped(arguments.weights))
+        lifters[f"weights {weights['name']}"] = (shipped, None)
+        if fit := lifting_runs.hand_fit(arguments.weights):
+            lifters[f"weights {weights['name']}, hand model"] = (_fitted(fit, shipped), None)
     rows, exact = compare(lifters, poses, arguments.seed)
     curves = [plots.pck_curve(name, errors) for name, errors in exact.items()]
     curves += [noise_curve(name, rows) for name in lifters]
@@ -192,6 +195,19 @@ def figures(result):
 
 def _bound(network):
     return lambda uv, inside, side: lift(network, uv, inside, side)
+
+
+def _fitted(fit, lifter, crop_size=256):
+    """What the network `hand_fit` makes of the keypoints and of the answer of a lifter."""
+    from hand3d.networks.hand_fit import fit_keypoints
+
+    def lifted(uv, inside, side):
+        own = fit.get_layer("hand_model").crop_size
+        uv_own = ((uv + 0.5) * (own / crop_size) - 0.5).astype(np.float32)
+        one_hot = np.eye(len(SIDES), dtype=np.float32)[side]
+        return np.array(fit_keypoints(fit, uv_own, inside, lifter(uv, inside, side), one_hot)[1])
+
+    return lifted
 
 
 def parse(argv=None):
