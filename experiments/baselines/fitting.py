@@ -34,7 +34,8 @@ BATCH = 512  # fits at once
 
 def project(model, rotation, rest):
     """`hand3d.hand_model.project` of NumPy arrays: uv, its derivatives by all variables, xyz_relative."""
-    return [ops.convert_to_numpy(part) for part in hand_model.project(model, rotation, rest)]
+    given = (part.astype(np.float32) for part in (rotation, rest))
+    return [ops.convert_to_numpy(part) for part in hand_model.project(model, *given)]
 
 
 def energy(model, uv, target, weight, rest, prior):
