@@ -53,7 +53,7 @@ def table(found, arguments):
         ]
     return {
         "experiment": "table1",
-        "title": "2D keypoints (Table 1)",
+        "title": "2D keypoints (Table 1" + (", against the wrist)" if arguments.root == "wrist" else ")"),
         "columns": COLUMNS,
         "rows": rows,
         "curves": curves,
