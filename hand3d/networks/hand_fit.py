@@ -73,6 +73,8 @@ class FitHand(Float32Layer):
             name: self.add_weight(shape=shape, initializer="ones", trainable=False, name=name)
             for name, shape in shapes.items()
         }
+        for name, weight in weights.items():
+            setattr(self, f"model_{name}", weight)  # SavedModels hold the variables that are attributes
         self.model = HandModel(**weights)
 
     def call(self, inputs):

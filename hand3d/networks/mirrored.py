@@ -59,6 +59,11 @@ class MeanOfMirrored(keras.layers.Layer):
 
 
 def _flip(values, axis):
-    """`ops.flip`, as a choice of columns: OpenVINO has no quick flip, and none of batches of open size."""
+    """`ops.flip`, as a choice of columns: OpenVINO has no quick flip, and none of batches of open size.
+
+    SavedModels trace every layer for images of any size, too.
+    """
     length = values.shape[axis]
+    if length is None:
+        return ops.flip(values, axis)
     return ops.take(values, ops.arange(length - 1, -1, -1), axis=axis)
