@@ -65,15 +65,9 @@ def test_two_devices_have_the_loss_curve_of_one(tmp_path):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_program_on_two_devices(precision, tmp_path):
     pytest.importorskip("tensorflow")
-    from test_training import toy_poses
+    from test_training import write_toy_poses
 
-    from pipelines.poses import write_poses
-
-    for split in ("training", "evaluation"):
-        poses = toy_poses(np.random.default_rng(0), 40)
-        poses |= {"action": ["flat"] * 40, "character": np.arange(40)}
-        write_poses(str(tmp_path / f"{split}.npz"), poses, split)
-    data = f"{tmp_path}/training.npz,{tmp_path}/evaluation.npz"
+    data = write_toy_poses(tmp_path)
     settings = "batch=8 epoch_steps=4 steps=8 warmup=2 learning_rate=1e-4".split()
 
     def command(wanted, run):

@@ -112,16 +112,10 @@ def test_two_machines_have_the_loss_curve_of_one(tmp_path):
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_machine_is_killed_and_comes_back(victim, tmp_path):
     pytest.importorskip("tensorflow")
-    from test_training import toy_poses
+    from test_training import write_toy_poses
 
-    from pipelines.poses import write_poses
-
-    for split in ("training", "evaluation"):
-        poses = toy_poses(np.random.default_rng(0), 40)
-        poses |= {"action": ["flat"] * 40, "character": np.arange(40)}
-        write_poses(str(tmp_path / f"{split}.npz"), poses, split)
     run, epochs = tmp_path / "run", 6
-    data = f"{tmp_path}/training.npz,{tmp_path}/evaluation.npz"
+    data = write_toy_poses(tmp_path)
     settings = f"batch=8 epoch_steps=4 steps={4 * epochs} warmup=2 learning_rate=1e-4".split()
     command = ["-m", "experiments.lifting", "--data", data, "--run", str(run)]
     with together([*command, *(f"--set={each}" for each in settings)], tmp_path) as (processes, again):

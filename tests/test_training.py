@@ -45,6 +45,17 @@ def toy_poses(rng, count=8):
     }
 
 
+def write_toy_poses(folder):
+    """40 toy poses of each split in files of `pipelines.poses`: what --data takes."""
+    from pipelines.poses import write_poses
+
+    for split in ("training", "evaluation"):
+        poses = toy_poses(np.random.default_rng(0), 40)
+        poses |= {"action": ["flat"] * 40, "character": np.arange(40)}
+        write_poses(str(folder / f"{split}.npz"), poses, split)
+    return f"{folder}/training.npz,{folder}/evaluation.npz"
+
+
 @pytest.mark.parametrize(
     "loss, with_side", [("position", True), pytest.param("paper", False, marks=pytest.mark.slow)]
 )
