@@ -1,13 +1,17 @@
 """Training data that is rendered while the training runs (`--data render`), on every backend."""
 
+import contextlib
+import itertools
 import json
 import os
+import threading
 
 import numpy as np
 
 from hand3d.files import write_atomic
 
 POSITION = "stream.json"
+KEPT = 16  # batches of a generator, for a dataset that is begun again
 
 
 def rendered(stream, recipe, arguments):
@@ -86,14 +90,25 @@ def _position(path, start):
 
 
 def as_dataset(generator):
-    """A generator of batches as a tf.data.Dataset that is one batch ahead."""
+    """A generator of batches as a tf.data.Dataset that is one batch ahead.
+
+    With several devices Keras looks at a batch and begins the dataset again; the first batches come again then.
+    """
     import tensorflow as tf
 
-    first = next(generator)
-    signature = {key: tf.TensorSpec((None, *value.shape[1:]), value.dtype) for key, value in first.items()}
+    lock, taken = threading.Lock(), {0: next(generator)}
+    signature = {key: tf.TensorSpec((None, *value.shape[1:]), value.dtype) for key, value in taken[0].items()}
+
+    def batch(number):
+        with lock:  # a dataset that was left may still be asking for a batch
+            if number not in taken:
+                taken[number] = next(generator)
+                taken.pop(number - KEPT, None)
+            return taken[number]
 
     def all_of_them():
-        yield first
-        yield from generator
+        with contextlib.suppress(StopIteration):
+            for number in itertools.count():
+                yield batch(number)
 
     return tf.data.Dataset.from_generator(all_of_them, output_signature=signature).prefetch(2)

@@ -28,14 +28,16 @@ import argparse, sys
 import keras
 from experiments import common, devices
 from test_resume import Recipe, Toy, toy_data
-wanted, run = sys.argv[1:]
+wanted, run, kind = sys.argv[1:]
 devices.prepare(wanted)
 keras.utils.set_random_seed(0)
 with devices.scope(wanted, 4):
     model = Toy(rate=0.0)  # what a device draws at random depends on its share of the batch
 arguments = argparse.Namespace(run=run, init=None)
 options = dict(monitor="val_loss", mode="min", role="toy")
-common.train(model, Recipe(clip=0.0), arguments, toy_data, toy_data().take(2), **options)
+def data(start):
+    return toy_data(start) if kind == "dataset" else toy_data(start).as_numpy_iterator()
+common.train(model, Recipe(clip=0.0), arguments, data, toy_data().take(2), **options)
 """
 
 
@@ -50,11 +52,12 @@ def on_devices(tmp_path, command, wanted):
 
 
 @pytest.mark.slow
-def test_two_devices_have_the_loss_curve_of_one(tmp_path):
+@pytest.mark.parametrize("kind", ["dataset", "generator"])
+def test_two_devices_have_the_loss_curve_of_one(kind, tmp_path):
     pytest.importorskip("tensorflow")
 
     def command(wanted, run):
-        return [sys.executable, "-c", ON_DEVICES, wanted, run]
+        return [sys.executable, "-c", ON_DEVICES, wanted, run, kind]
 
     one, two = (on_devices(tmp_path, command, wanted) for wanted in ("cpu:0", "cpu:0,cpu:1"))
     assert len(one) == 5
