@@ -92,7 +92,7 @@ def _position(path, start):
 def as_dataset(generator):
     """A generator of batches as a tf.data.Dataset that is one batch ahead.
 
-    With several devices Keras looks at a batch and begins the dataset again; the first batches come again then.
+    With several devices Keras looks at a batch and begins the dataset again: the first ones come again then.
     """
     import tensorflow as tf
 

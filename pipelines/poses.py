@@ -1,10 +1,10 @@
 """Hand poses without pictures, for the lifting networks.
 
-    python -m pipelines.poses --out FILE.npz --split training --count 12000 --seed 0 [--workers 2]
+    python -m pipelines.poses --out FILE.npz --split training --count 12000 --seed 0 [--independent 0.3]
 
 Draws people as `pipelines.render` does - another character every few people - with both hands in an action,
 and looks at each hand through a camera of its own.  Only keypoints are computed: about 10 ms of one core a
-person.  The result depends on --split, --count and --seed alone.
+person.  The result depends on --split, --count, --seed and --independent alone.
 
 A file holds N hands of one split:
 
@@ -30,6 +30,8 @@ import numpy as np
 from hand3d.files import write_atomic
 from hand3d.skeleton import HAND_SLICES, NUM_KEYPOINTS
 from pipelines.progress import Progress
+from pipelines.render.hand_samples import INDEPENDENT
+from pipelines.render.options import add_independent
 
 SPLITS = ("training", "evaluation")
 CHUNK = 64  # people whose fingers are solved together
@@ -40,8 +42,11 @@ FRAME = 320  # pixels; cameras are drawn as for a picture of this size
 NEAREST = 0.05  # metres from the camera
 
 
-def draw_chunk(split, seed, start, stop):
-    """Hands of the people `start` to `stop` - 1: dict of xyz, side, action and character as in the module."""
+def draw_chunk(split, seed, start, stop, independent=INDEPENDENT):
+    """Hands of the people `start` to `stop` - 1: dict of xyz, side, action and character as in the module.
+
+    independent: as of `hand_samples.sample_hand`.
+    """
     from pipelines.render.actions import sample_actions
     from pipelines.render.camera import sample_camera
     from pipelines.render.posing import pose_keypoints
@@ -53,7 +58,8 @@ def draw_chunk(split, seed, start, stop):
         actions = sample_actions(rng, split)
         people.append((character, *actions, rng))
     hands = {"xyz": [], "side": [], "action": [], "character": []}
-    for (character, *actions, rng), keypoints in zip(people, pose_keypoints(people), strict=True):
+    posed = pose_keypoints(people, independent)
+    for (character, *actions, rng), keypoints in zip(people, posed, strict=True):
         eyes = character.heads[character.body.bone("head")] + (0.0, 0.1, 0.1)
         for side, part in enumerate(HAND_SLICES.values()):
             hand = keypoints[part].astype(np.float64)
@@ -115,7 +121,7 @@ def read_poses(path):
 
 def run(arguments):
     chunks = [
-        (arguments.split, arguments.seed, start, min(start + CHUNK, arguments.count))
+        (arguments.split, arguments.seed, start, min(start + CHUNK, arguments.count), arguments.independent)
         for start in range(0, arguments.count, CHUNK)
     ]
     hands, progress = {}, Progress(arguments.count, sys.stderr, unit="people")
@@ -141,6 +147,7 @@ def parse(argv=None):
     parser.add_argument("--split", choices=SPLITS, required=True)
     parser.add_argument("--count", type=int, required=True, help="people; each has two hands")
     parser.add_argument("--seed", type=int, default=0)
+    add_independent(parser)
     parser.add_argument("--workers", type=int, default=2, help="processes")
     arguments = parser.parse_args(argv)
     if not arguments.out.endswith(".npz"):

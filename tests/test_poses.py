@@ -37,6 +37,16 @@ def test_same_seed_same_hands(file):
     assert np.abs(np.stack(other["xyz"])[0] - np.stack(again["xyz"])[0]).max() > 0.01
 
 
+def test_independent_fingers(tmp_path):
+    options = ["--split", "evaluation", "--count", "2", "--seed", "3", "--workers", "1"]
+    path = tmp_path / "poses.npz"
+    assert poses.main(["--out", str(path), *options, "--independent", "1"]) == 0
+    found = poses.read_poses(path)["xyz"]
+    np.testing.assert_allclose(found, np.stack(poses.draw_chunk("evaluation", 3, 0, 2, 1)["xyz"]), atol=1e-5)
+    actions = np.stack(poses.draw_chunk("evaluation", 3, 0, 2, 0)["xyz"])
+    assert found.shape != actions.shape or np.abs(found - actions).max() > 0.01
+
+
 def test_splits_share_no_character():
     seeds = [
         {poses.character_seed(split, seed, number) for seed in (0, 1) for number in range(500)}
@@ -53,7 +63,9 @@ def test_keypoints_alone_equal_the_posed_persons():
         np.testing.assert_array_equal(alone, posed.keypoints)
 
 
-@pytest.mark.parametrize("bad", ["--count 0", "--out poses.txt", "--workers 0", "--seed -1"])
+@pytest.mark.parametrize(
+    "bad", ["--count 0", "--out poses.txt", "--workers 0", "--seed -1", "--independent 1.1"]
+)
 def test_bad_arguments(bad, capsys):
     with pytest.raises(SystemExit):
         poses.parse(["--out", "poses.npz", "--split", "training", "--count", "5", *bad.split()])

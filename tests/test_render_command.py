@@ -132,9 +132,14 @@ def wait_for(out, pictures, process):
     assert process.poll() is None
 
 
-def children(process):
-    found = subprocess.run(["pgrep", "-P", str(process.pid), "-f", "spawn_main"], capture_output=True)
-    return [int(line) for line in found.stdout.split()]
+def child(process):
+    """A rendering process of the program, as soon as there is one."""
+    while process.poll() is None:
+        found = subprocess.run(["pgrep", "-P", str(process.pid), "-f", "spawn_main"], capture_output=True)
+        if found.stdout:
+            return int(found.stdout.split()[0])
+        time.sleep(0.02)
+    raise AssertionError(process.communicate())
 
 
 @pytest.mark.slow
@@ -150,7 +155,7 @@ def test_interrupted_runs_end_with_the_same_bytes(tmp_path):
 
     process = start(tmp_path, f"--out {cut} --workers 1")
     wait_for(cut, 2, process)
-    os.kill(children(process)[0], signal.SIGKILL)
+    os.kill(child(process), signal.SIGKILL)
     assert "fewer --workers" in process.communicate()[1] and process.returncode == 1
 
     process = start(tmp_path, f"--out {cut} --workers 1")

@@ -11,7 +11,7 @@ import argparse
 import sys
 
 from hand3d.cores import cores
-from pipelines.render.hand_samples import INDEPENDENT
+from pipelines.render.options import add_independent
 from pipelines.render.shards import FORMATS, SEED_STRIDE, run
 from pipelines.render.workers import WorkerKilled
 
@@ -38,13 +38,7 @@ def parse(argv=None):
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=320, help="pixels of the square pictures")
-    parser.add_argument(
-        "--independent",
-        type=float,
-        default=INDEPENDENT,
-        metavar="SHARE",
-        help="of the hands whose fingers are bent each on its own, 0 to 1 (%(default)s)",
-    )
+    add_independent(parser)
     parser.add_argument("--format", choices=tuple(FORMATS), default="tfrecord")
     parser.add_argument("--workers", type=int, default=cores(), help="processes; one a core if not given")
     parser.add_argument("--backgrounds", help="folder of photographs; without it rooms are made up")
@@ -60,8 +54,6 @@ def parse(argv=None):
     for name, least in (("seed", 0), ("size", 32), ("workers", 1)):
         if getattr(arguments, name) < least:
             parser.error(f"--{name} must be at least {least}, got {getattr(arguments, name)}")
-    if not 0 <= arguments.independent <= 1:
-        parser.error(f"--independent must be between 0 and 1, got {arguments.independent}")
     if arguments.size % 8:
         parser.error(f"--size must be a multiple of 8, got {arguments.size}")
     return arguments

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipelines.render.body import KINDS, MATERIALS, BodyModel
 from pipelines.render.hand_rig import HandRig, fit_hand_rig
+from pipelines.render.proportions import sample_phalanges, stretch
 
 CHARACTERS_TRAINING = tuple(range(16))
 CHARACTERS_EVALUATION = tuple(range(1000, 1004))
@@ -92,6 +93,8 @@ def make_character(body, seed):
     heads = points[count : count + bones].astype(np.float64)
     tails = points[count + bones :].astype(np.float64)
     control = _thicken(body, control, heads, tails, rng.normal(FINGER_GIRTH, 0.025))
+    own = np.random.default_rng([int(seed) % 2**63, 104_729])
+    control, heads, tails = stretch(body, control, heads, tails, sample_phalanges(own))
     hands = tuple(fit_hand_rig(body, control, heads, tails, side) for side in (0, 1))
     attributes = _attributes(rng, races, age, male, seed)
     attributes["hand_length"] = float(np.mean([hand.length for hand in hands]))

@@ -53,14 +53,15 @@ def pose_person(character, action_left, action_right, rng, independent=INDEPENDE
     return dataclasses.replace(posed, things=tuple(held))
 
 
-def pose_keypoints(people):
+def pose_keypoints(people, independent=INDEPENDENT):
     """Keypoints of many people without their skin, several times as fast as one `pose_person` after another.
 
-    people: list of (character, action_left, action_right, rng).  Returns (P, 42, 3) float32 metres as in
-    `Posed`.  One person alone gets exactly the keypoints of `pose_person`; among others a finger may end some
-    millimetres away, since the solver goes on until the last contact is settled.
+    people: list of (character, action_left, action_right, rng).  independent: as of `sample_hand`.
+    Returns (P, 42, 3) float32 metres as in `Posed`.  One person alone gets exactly the keypoints of
+    `pose_person`; among others a finger may end some millimetres away, since the solver goes on until the
+    last contact is settled.
     """
-    return np.stack([_keypoints(placed, local) for *_, local, placed in _pose_hands(people)])
+    return np.stack([_keypoints(placed, local) for *_, local, placed in _pose_hands(people, independent)])
 
 
 def played(action_left, action_right):
