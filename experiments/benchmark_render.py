@@ -3,7 +3,7 @@
     python -m experiments.benchmark_render [--count 400] [--workers 2] [--format rhd] [--backgrounds PHOTOS]
 
 Each process renders its share, some samples at a time, and then encodes and writes them to a temporary
-folder.  Start-up and the first WARM_UP samples, which bake textures and shape people, do not count.
+folder.  Start-up and the first samples (`--warm-up`), which bake textures and shape people, do not count.
 `ratio` is the time of the whole by the time of the encoding; the CPU seconds hardly depend on what else the
 machine does.  Memory is that of the largest process; `growth` is how much came after the first quarter.
 """
@@ -18,8 +18,8 @@ import time
 
 from pipelines.render import provenance, shards, workers
 from pipelines.render.__main__ import device
+from pipelines.render.options import add_independent
 
-WARM_UP = 24
 ROUND = 25  # samples that are kept in memory to be encoded again
 
 
@@ -43,10 +43,10 @@ def write(out, layouts, first, samples):
         writer.finish(os.path.join(out, "parts", f"{first:09d}.labels"))
 
 
-def measure(out, layouts, first, count):
+def measure(out, layouts, first, count, warm_up):
     """Runs in a worker -> dict of seconds (wall and CPU) to render and write, and to write; MB."""
     times = {"render": [0.0, 0.0], "encode": [0.0, 0.0]}
-    for number in range(WARM_UP):
+    for number in range(warm_up):
         workers.render(10**6 + first + number, "training")
     memories = []
 
@@ -76,17 +76,22 @@ def main(argv=None):
     parser.add_argument("--format", choices=tuple(shards.FORMATS), default="tfrecord")
     parser.add_argument("--backgrounds", help="folder of photographs; without it rooms are made up")
     parser.add_argument("--device", type=device, default="auto")
+    parser.add_argument("--warm-up", type=int, default=24, help="samples that do not count")
+    add_independent(parser)
     arguments = parser.parse_args(argv)
     arguments.seed = 0
     number, made = provenance.prepare(arguments, {"training": arguments.count})
-    settings = {"size": arguments.size, "backgrounds": arguments.backgrounds, "device": number}
+    settings = provenance.renderer_settings(arguments, number)
     share = -(-arguments.count // arguments.workers)
     layouts = shards.FORMATS[arguments.format]
     with tempfile.TemporaryDirectory() as out, workers.Pool(arguments.workers, settings) as pool:
         from pipelines.render.rhd_layout import make_folders
 
         make_folders(out, "training")
-        futures = [pool.submit(measure, out, layouts, k * share, share) for k in range(arguments.workers)]
+        futures = [
+            pool.submit(measure, out, layouts, k * share, share, arguments.warm_up)
+            for k in range(arguments.workers)
+        ]
         results = [workers.result(future) for future in futures]
     samples = sum(result["samples"] for result in results)
     report = {"rasteriser": made["training"]["rasteriser"], "samples": samples, "format": arguments.format}

@@ -4,6 +4,7 @@ No OpenGL but in processes of slow tests.
 """
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -175,3 +176,14 @@ def test_interrupted_runs_end_with_the_same_bytes(tmp_path):
     assert contents(cut) == contents(whole)
     code, output, _ = finish(tmp_path, f"--out {cut}")
     assert code == 0 and "already" in output
+
+
+@pytest.mark.slow
+def test_benchmark(capsys):
+    pytest.importorskip("moderngl")
+    from experiments import benchmark_render
+
+    options = "--count 4 --workers 2 --warm-up 0 --size 64 --independent 1 --device software"
+    assert benchmark_render.main(options.split()) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["samples"] == 4 and report["wall_ratio"] > 1 and report["memory_mb"] < 2000

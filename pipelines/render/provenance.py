@@ -5,7 +5,7 @@ import os
 import zlib
 from pathlib import Path
 
-NOT_DRAWING = "__main__ build_body makehuman provenance rhd_layout serve shards workers".split()
+NOT_DRAWING = "__main__ build_body makehuman options provenance rhd_layout serve shards workers".split()
 
 
 def prepare(arguments, counts):
@@ -32,6 +32,12 @@ def prepare(arguments, counts):
         split: common | {"count": count, "backgrounds": pictures[split]} for split, count in counts.items()
     }
     return device, generators
+
+
+def renderer_settings(arguments, device):
+    """Arguments of `scene.Renderer` from the command's arguments and the device that `prepare` found."""
+    chosen = {key: getattr(arguments, key) for key in ("size", "backgrounds", "independent")}
+    return chosen | {"device": device}
 
 
 def code_digest():

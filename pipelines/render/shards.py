@@ -224,12 +224,7 @@ def run(arguments):
         kept = sum(counts.values()) - total
         if kept:
             print(f"{kept} samples are there already, {total} to go", flush=True)
-        settings = {
-            "size": arguments.size,
-            "backgrounds": arguments.backgrounds,
-            "device": device,
-            "independent": arguments.independent,
-        }
+        settings = provenance.renderer_settings(arguments, device)
         with workers.Pool(min(arguments.workers, len(jobs)), settings) as pool, Progress(total) as progress:
             waiting = {pool.submit(write_part, out, job): job for job in jobs}
             while waiting:
