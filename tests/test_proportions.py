@@ -58,4 +58,4 @@ def test_people_differ():
         joints = np.concatenate([hand.pivots[5:].reshape(5, 3, 3), hand.tips[:, None]], 1)
         bones = np.linalg.norm(np.diff(joints, axis=1), axis=-1)
         shapes.append(np.log(bones / bones.sum()))
-    assert np.median(np.std(shapes, 0)) > 0.03  # MakeHuman's own: 0.005
+    assert np.median(np.std(shapes, 0)) > 0.045  # MakeHuman's own: 0.032

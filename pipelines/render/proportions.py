@@ -1,4 +1,4 @@
-"""Fingers of a person's own proportions: MakeHuman makes every hand a larger or smaller copy of one."""
+"""Fingers of a person's own proportions: among MakeHuman's people some bones hardly differ, tips by 1 %."""
 
 import numpy as np
 
