@@ -17,8 +17,7 @@ import tempfile
 import time
 
 from pipelines.render import provenance, shards, workers
-from pipelines.render.__main__ import device
-from pipelines.render.options import add_independent
+from pipelines.render.options import add_independent, device
 
 ROUND = 25  # samples that are kept in memory to be encoded again
 

@@ -101,6 +101,8 @@ def as_dataset(generator):
 
     def batch(number):
         with lock:  # a dataset that was left may still be asking for a batch
+            if number < min(taken):
+                raise RuntimeError(f"begun again after {KEPT} batches or more: the first are gone")
             if number not in taken:
                 taken[number] = next(generator)
                 taken.pop(number - KEPT, None)

@@ -23,6 +23,17 @@ def test_names_of_devices():
         devices.prepare("gpu:7")
 
 
+def test_a_generator_that_is_begun_again():
+    tf = pytest.importorskip("tensorflow")
+    from experiments.sources import KEPT, as_dataset
+
+    data = as_dataset({"x": np.full(1, number)} for number in range(3 * KEPT))
+    assert next(iter(data))["x"] == 0
+    assert [int(batch["x"][0]) for batch in data] == list(range(3 * KEPT))
+    with pytest.raises(tf.errors.OpError, match="begun again after 16 batches"):
+        next(iter(data))
+
+
 ON_DEVICES = """
 import argparse, sys
 import keras

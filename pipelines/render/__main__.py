@@ -11,18 +11,9 @@ import argparse
 import sys
 
 from hand3d.cores import cores
-from pipelines.render.options import add_independent
+from pipelines.render.options import add_independent, device
 from pipelines.render.shards import FORMATS, SEED_STRIDE, run
 from pipelines.render.workers import WorkerKilled
-
-
-def device(text):
-    """--device: a word, or the number of an EGL device."""
-    if text in ("auto", "software"):
-        return text
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"auto, software or a number expected, got {text!r}")
-    return int(text)
 
 
 def parse(argv=None):
