@@ -111,7 +111,7 @@ def assemble(arguments):
     }
     lite = pose_recipe.network == "posenet_lite"
     if lite:
-        made["posenet"][2]["stages"] = pose_recipe.stages
+        made["posenet"][2].update(recipes.pick(pose_recipe, "stages levels"))
     if arguments.hand_model:
         learnt = hand_model.learn(read_poses(tuple(arguments.hand_model.split(","))))
         fit, config = hand_model.network(learnt, pose_recipe.crop_size)

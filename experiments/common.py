@@ -87,6 +87,23 @@ def optimizer(recipe, replicas=1):
     return keras.optimizers.LossScaleOptimizer(made) if recipe.precision == "mixed_float16" else made
 
 
+def freeze(network, prefixes, option="--set frozen="):
+    """Keeps the layers whose names begin with one of `prefixes` from learning; returns how many they are.
+
+    prefixes: str, separated by commas; empty for none.  option: as errors call it.  ValueError where no layer
+    with weights has such a name.
+    """
+    prefixes = tuple(part for part in prefixes.split(",") if part)
+    weighted = [layer for layer in network.layers if layer.weights]
+    kept = [layer for layer in weighted if prefixes and layer.name.startswith(prefixes)]
+    if prefixes and not kept:
+        names = ", ".join(sorted({layer.name.split("_")[0] for layer in weighted}))
+        raise ValueError(f"{option}{','.join(prefixes)}: no such layers in {network.name}; there are {names}")
+    for layer in kept:
+        layer.trainable = False
+    return len(kept)
+
+
 def start_from(network, init, role):
     """Sets a network's weights from those of a `*.weights.h5` of the same network, or of a weight set.
 

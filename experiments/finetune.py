@@ -118,7 +118,7 @@ def tune(role, weight_set, arguments):
     keras.config.set_dtype_policy(recipe.precision)
     weights = manifest.load(weight_set)
     model, training_data, validation, metric = setup(role, recipe, weights, arguments)
-    frozen = freeze(model.network, arguments.freeze)
+    frozen = common.freeze(model.network, arguments.freeze, "--freeze ")
     model.compile(jit_compile=False)
     before = model.evaluate(validation, return_dict=True, verbose=0)
     print(f"{role}: {metric} {before[metric]:.4g} before; {frozen} layers frozen", flush=True)
@@ -139,22 +139,6 @@ def tune(role, weight_set, arguments):
             "viewpoint": model.network.get_layer("ViewpointNet"),
         }
     return made, scores | {"steps": recipe.steps}
-
-
-def freeze(network, prefixes):
-    """Keeps the layers whose names begin with one of `prefixes` from learning; returns how many they are."""
-    prefixes = tuple(part for part in prefixes.split(",") if part)
-    kept = [
-        layer for layer in network.layers if prefixes and layer.name.startswith(prefixes) and layer.weights
-    ]
-    if prefixes and not kept:
-        names = ", ".join(sorted({layer.name.split("_")[0] for layer in network.layers if layer.weights}))
-        raise ValueError(
-            f"--freeze {','.join(prefixes)}: no such layers in {network.name}; there are {names}"
-        )
-    for layer in kept:
-        layer.trainable = False
-    return len(kept)
 
 
 def save(weight_set, networks, scores, arguments):

@@ -22,6 +22,7 @@ class Recipe:
     network: str = "posenet_lite"  # or "posenet", the published one
     width: float = 1.0
     stages: int = 2
+    levels: int = 2
     crop_size: int = 128
     batch: int = 64
     steps: int = 20_000
@@ -53,6 +54,7 @@ class Recipe:
     front: float = 0.15
     blur: float = 1.5
     noise: float = 0.05
+    frozen: str = ""  # beginnings of the names of layers that keep their weights, separated by commas
     seed: int = 0
 
 
@@ -94,7 +96,7 @@ RECIPES = {
 def build(recipe, folded=False):
     """The network of a recipe; weight-standardised unless `folded`."""
     if recipe.network == "posenet_lite":
-        return posenet_lite(width=recipe.width, stages=recipe.stages, folded=folded)
+        return posenet_lite(recipe.width, recipe.stages, recipe.levels, folded=folded)
     if recipe.network == "posenet":
         return networks.posenet(width=recipe.width)
     raise ValueError(f"--set network={recipe.network}: posenet_lite or posenet expected")
@@ -104,14 +106,17 @@ def shipped(network, recipe):
     """{role: (network, builder, config)} as `manifest.save_network` takes it."""
     config = {"width": recipe.width}
     if recipe.network == "posenet_lite":
-        network, config["stages"] = fold(network, build(recipe, folded=True)), recipe.stages
+        network = fold(network, build(recipe, folded=True))
+        config |= recipes.pick(recipe, "stages levels")
     return {"posenet": (network, recipe.network, config)}
 
 
 def training_model(recipe):
     """The model that `fit` trains."""
     losses = recipes.pick(recipe, "loss sigma_cells occluded_weight side_weight")
-    return PoseNetTraining(build(recipe), common.augmentation(recipe, recipe.reach), **losses)
+    network = build(recipe)
+    common.freeze(network, recipe.frozen)
+    return PoseNetTraining(network, common.augmentation(recipe, recipe.reach), **losses)
 
 
 def stream(recipe):

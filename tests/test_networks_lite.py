@@ -69,6 +69,25 @@ def test_weights_in_training_form_come_back_with_their_gains(tmp_path):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_a_third_level_starts_silent_and_is_trained():
+    two, three = posenet_lite(0.25, stages=1, folded=False), posenet_lite(0.25, 1, 3, folded=False)
+    names = {layer.name for layer in two.layers if layer.weights}
+    for layer in three.layers:
+        if layer.name in names:
+            layer.set_weights(two.get_layer(layer.name).get_weights())
+    crop = np.random.default_rng(0).random((1, 64, 64, 3), "float32") - 0.5
+    before, after = (ops.convert_to_numpy(model(crop)["score_maps"][-1]) for model in (two, three))
+    np.testing.assert_allclose(after, before, atol=1e-5)
+    lateral = three.get_layer("stage1_up3_lateral")
+    lateral.gain.assign(np.ones_like(lateral.gain))  # what the first step of a training does
+    assert np.abs(ops.convert_to_numpy(three(crop)["score_maps"][-1]) - before).max() > 1e-3
+
+
+def test_levels_are_two_or_three():
+    with pytest.raises(ValueError, match="levels must be 2 or 3, got 4"):
+        posenet_lite(0.25, levels=4)
+
+
 def test_unfolding_gives_a_network_that_folds_back_to_the_same():
     plain = posenet_lite(0.25, stages=1)
     random = np.random.default_rng(2)

@@ -84,3 +84,31 @@ def test_every_program_takes_init(capsys):
         with pytest.raises(SystemExit):
             recipes.start(program.RECIPES, "", ["--help"])
         assert "--init" in capsys.readouterr().out
+
+
+def test_a_posenet_goes_on_with_a_third_level_and_a_frozen_stem(tmp_path, capsys):
+    settings = ["width=0.25", "stages=1", "crop_size=64", "frozen=stem,trunk"]
+    two = recipes.change(posenet.Recipe(), settings)
+    folded = posenet.build(two, folded=True)
+    for weight in folded.weights:  # what was folded has kernels of zero mean
+        values = np.random.default_rng(0).standard_normal(weight.shape).astype("float32")
+        weight.assign(0.1 * (values - values.mean(tuple(range(values.ndim - 1)), keepdims=True)))
+    entry = manifest.save_network(
+        folded,
+        str(tmp_path),
+        "a.h5",
+        "posenet_lite",
+        {"width": 0.25, "stages": 1, "levels": 2},
+        precision="float32",
+    )
+    manifest.write_manifest(str(tmp_path), {"two": {"networks": {"posenet": entry}}})
+    three = posenet.training_model(recipes.change(two, ["levels=3"]))
+    common.start_from(three.network, str(tmp_path), "posenet")
+    assert "stage1_down3" in capsys.readouterr().out
+    crop = np.random.default_rng(1).random((1, 64, 64, 3), "float32") - 0.5
+    before, after = (np.asarray(network(crop)["score_maps"][-1]) for network in (folded, three.network))
+    np.testing.assert_allclose(after, before, atol=1e-3 * np.abs(before).max())
+    trained = {weight.path.split("/")[0] for weight in three.trainable_weights}
+    assert trained and not any(name.startswith(("stem", "trunk")) for name in trained)
+    with pytest.raises(ValueError, match="frozen=neck: no such layers in posenet_lite; there are .*stem"):
+        posenet.training_model(recipes.change(two, ["frozen=neck"]))

@@ -36,41 +36,49 @@ class _Blocks:
             x = StandardisedConv2D(filters, kernel, gain_initializer=gain, **keywords)(x)
         return layers.ReLU(name=f"{name}_relu")(x) if activate else x
 
-    def residual(self, x, name):
+    def residual(self, x, name, gain=0.2):
         """x + two 3x3 convolutions of it, the sum through a ReLU."""
         y = self.conv(x, x.shape[-1], f"{name}_1")
-        y = self.conv(y, x.shape[-1], f"{name}_2", activate=False, gain=0.2)
+        y = self.conv(y, x.shape[-1], f"{name}_2", activate=False, gain=gain)
         return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
 
-    def merge_up(self, low, skip, name):
-        """`low` (stride 2s) upsampled by two and added to `skip` (stride s)."""
-        low = self.conv(low, skip.shape[-1], f"{name}_lateral", kernel=1, activate=False)
+    def merge_up(self, low, skip, name, silent=False):
+        """`low` (stride 2s) upsampled by two and added to `skip` (stride s); `silent`: `skip` alone at first."""
+        start = dict(gain=0.0) if silent else {}
+        low = self.conv(low, skip.shape[-1], f"{name}_lateral", kernel=1, activate=False, **start)
         low = layers.UpSampling2D(2, interpolation="nearest", name=f"{name}_up")(low)
         x = layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([skip, low]))
-        return self.residual(x, f"{name}_res")
+        return self.residual(x, f"{name}_res", **start)
 
-    def hourglass(self, x, filters, name, blocks):
+    def hourglass(self, x, filters, name, blocks, further=()):
         """Down one octave for each entry of `filters` (channels) and up again.
 
-        Returns the result at x's stride and the features at the lowest level."""
-        skips = []
-        for level, count in enumerate(filters, 1):
+        further: channels of more octaves below, which start silent: the network begins as one without them.
+
+        Returns the result at x's stride and the features at the lowest level of `filters`.
+        """
+        skips, deepest = [], len(filters)
+        for level, count in enumerate((*filters, *further), 1):
             skips.append(x)
             x = self.conv(x, count, f"{name}_down{level}", stride=2)
             for block in range(1, blocks + 1):
                 x = self.residual(x, f"{name}_down{level}_res{block}")
+        for level in range(len(skips), deepest, -1):
+            x = self.merge_up(x, skips[level - 1], f"{name}_up{level}", silent=True)
         bottom = x
-        for level in range(len(filters), 0, -1):
+        for level in range(deepest, 0, -1):
             x = self.merge_up(x, skips[level - 1], f"{name}_up{level}")
         return x, bottom
 
 
-def posenet_lite(width=1.0, stages=2, folded=True, name="posenet_lite"):
+def posenet_lite(width=1.0, stages=2, levels=2, folded=True, name="posenet_lite"):
     """PoseNet on crops of half the paper's size.
 
     Args:
         width: float, multiplies all channel counts.
         stages: int, number of score-map stages, each supervised (the paper has 3).
+        levels: int, octaves below the score maps' stride of 4 in the first stage: 2, or 3 to see crops of
+            128 pixels as 4 x 4 cells.  The third starts silent: weights of two levels go on with three.
         folded: bool, plain convolutions (as shipped) instead of weight-standardised ones (to train).
 
     Input: (B, S, S, 3) float, RGB / 255 - 0.5; S a multiple of 32, 128 as shipped.
@@ -78,13 +86,16 @@ def posenet_lite(width=1.0, stages=2, folded=True, name="posenet_lite"):
         "side": (B, 2) logits, left and right}.
     """
     make = _Blocks(folded)
-    c64, c32, c16, c8 = channel_counts(width, 32, 64, 128, 192)
+    c64, c32, c16, c8, c4 = channel_counts(width, 32, 64, 128, 192, 256)
+    if levels not in (2, 3):
+        raise ValueError(f"levels must be 2 or 3, got {levels!r}")
+    further = (c4,) * (levels - 2)
     image = keras.Input((None, None, 3), name="crop")
     x = make.conv(image, c64, "stem", stride=2, after_relu=False)
     x = make.residual(x, "stem_res")
     x = make.conv(x, c32, "trunk", stride=2)
     x = make.residual(x, "trunk_res")
-    encoding, bottom = make.hourglass(x, (c16, c8), "stage1", blocks=2)
+    encoding, bottom = make.hourglass(x, (c16, c8), "stage1", 2, further)
     score_maps = []
     for stage in range(1, stages + 1):
         if stage > 1:

