@@ -22,9 +22,10 @@ import sys
 import keras
 import numpy as np
 
+from experiments.lifting_runs import lifter_of
 from experiments.measure import BATCH, collect, from_true_regions  # noqa: F401 (others take it from here)
 from experiments.truth import MIN_VISIBLE, Errors, Truth, errors_mm  # noqa: F401 (the same)
-from hand3d import geometry, manifest, metrics
+from hand3d import manifest, metrics
 from hand3d.files import write_atomic
 from hand3d.networks.hand_fit import fit_keypoints
 from hand3d.skeleton import SIDES
@@ -60,7 +61,7 @@ def evaluate_images(weight_set, directory, limit=None):
     }
 
 
-def evaluate_lifting(networks, directory, limit=None):
+def evaluate_lifting(weight_set, directory, limit=None):
     """3D from the true 2D keypoints: dict part -> dict of scores."""
     from pipelines.inputs import load_poses
 
@@ -70,10 +71,10 @@ def evaluate_lifting(networks, directory, limit=None):
         return {"lifting_exact_2d": {"hands": 0}}
     in_view = np.flatnonzero(poses["visible"].sum(-1) >= MIN_VISIBLE)[:limit]
     poses = {key: value[in_view] for key, value in poses.items()}
-    poseprior, viewpoint = traced(networks["poseprior"]), traced(networks["viewpoint"])
-    fit = networks.get("hand_fit")
+    lifter, fit = lifter_of(weight_set), manifest.load(weight_set).get("hand_fit")
+    lift = traced(lifter)
     crop_size = fit.get_layer("hand_model").crop_size if fit else 256
-    views = Views(map_size=networks["poseprior"].inputs[0].shape[1], crop_size=crop_size)
+    views = Views(map_size=lifter.inputs[0].shape[1], crop_size=crop_size)
     parts = {"lifting_exact_2d": []} | ({"fit_exact_2d": []} if fit else {})
     for start in range(0, len(poses["side"]), 8 * BATCH):
         part = {key: value[start : start + 8 * BATCH] for key, value in poses.items()}
@@ -82,8 +83,7 @@ def evaluate_lifting(networks, directory, limit=None):
         }
         maps = seen["score_maps"]
         one_hot = np.eye(len(SIDES), dtype=np.float32)[part["side"]]
-        canonical, rotation = poseprior(maps, one_hot), viewpoint(maps, one_hot)
-        xyz = geometry.from_canonical(canonical, rotation, one_hot)
+        xyz = lift(maps, one_hot)
         parts["lifting_exact_2d"].append(_numpy(xyz))
         if fit:
             fitted = fit_keypoints(fit, seen["uv_crop"], seen["confidence"], xyz, one_hot)[1]
@@ -99,7 +99,7 @@ def evaluate(weights, directory, limit=None):
     """Scores of a weight set, by name or folder: a dict that JSON can hold, None for what has no value."""
     weight_set = manifest.find(weights)
     parts = evaluate_images(weight_set, directory, limit)
-    parts |= evaluate_lifting(manifest.load(weight_set), directory, limit)
+    parts |= evaluate_lifting(weight_set, directory, limit)
     for part in parts.values():
         part |= {key: round(value, 5) if np.isfinite(value) else None for key, value in part.items()}
     data = os.path.basename(os.path.abspath(directory))  # the scores go into a manifest: no paths in it

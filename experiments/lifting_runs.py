@@ -15,8 +15,8 @@ import numpy as np
 from experiments import common, lifting, recipes
 from hand3d import geometry, manifest
 from hand3d.files import write_atomic
-from hand3d.layers import FromCanonical
 from hand3d.networks.lifting import VARIANTS
+from hand3d.networks.mirrored import lifter
 
 CACHE = os.path.join("runs", "table2")
 POSES = "poses_{}.npz"
@@ -80,11 +80,19 @@ def trained(folder, variant, setting, seed=0):
 
 def shipped(weights):
     """PosePrior and viewpoint network of a weight set as one network of the variant "proposed"."""
-    networks = manifest.load(manifest.find(weights))
-    inputs = networks["poseprior"].inputs
-    canonical, rotation = (networks[role](inputs) for role in ("poseprior", "viewpoint"))
-    xyz = FromCanonical(name="from_canonical")([canonical, rotation, inputs[1]])
-    return keras.Model(inputs, {"xyz_relative": xyz}, name=f"lifting_{weights}".replace("/", "_"))
+    made = lifter_of(manifest.find(weights))
+    name = f"lifting_{weights}".replace("/", "_")
+    return keras.Model(made.inputs, {"xyz_relative": made.outputs[0]}, name=name)
+
+
+def lifter_of(weight_set):
+    """`hand3d.networks.mirrored.lifter` of a `manifest.WeightSet`, as its graph has it."""
+    entries = manifest.network_entries(weight_set)
+    parts = [
+        manifest.load_network(entries[role], manifest.verify(weight_set, role))
+        for role in ("poseprior", "viewpoint")
+    ]
+    return lifter(*parts, mirror=weight_set.entry.get("graph", {}).get("mirror", False))
 
 
 def hand_fit(weights):

@@ -5,7 +5,7 @@ import keras
 from hand3d import layers, legacy
 from hand3d.candidates import BestRegions, DistinctHands, ForEachRegion, HandRegions, SplitHands
 from hand3d.networks.common import score_maps_and_side
-from hand3d.networks.mirrored import average_mirrored
+from hand3d.networks.mirrored import average_mirrored, lifter
 from hand3d.pictorial import DecodeTree
 from hand3d.scoremaps import GRIDS
 from hand3d.skeleton import SIDES
@@ -74,7 +74,8 @@ def full_graph(
         map_mode: "linear", PoseNet puts out the paper's score maps, or "probability", logits over positions.
         reencode: feed the lifting networks with clean Gaussians of the decoded keypoints, as high as
             their confidence, instead of PoseNet's maps.
-        mirror: average PoseNet over the crop and its mirror image (`networks.mirrored`).
+        mirror: average PoseNet over the crop and its mirror image, and the lifting networks over the score
+            maps and theirs (`networks.mirrored`).
         peaks: how many peaks of each score map a keypoint may choose from, so that all make a likely skeleton
             (`hand3d.pictorial`); 1 in the paper: the highest.
         candidates: how many objects of the mask PoseNet looks at, at least max_hands; those with the best
@@ -178,9 +179,7 @@ def full_graph(
         lifting_maps = layers.EncodeScoreMaps(lifting_size, crop_size, name="encode")([uv_crop, confidence])
     elif score_maps.shape[1] != lifting_size:
         lifting_maps = layers.ResizeImages(lifting_size, name="lifting_maps")(score_maps)
-    xyz_canonical = poseprior([lifting_maps, side_one_hot])
-    rotation = viewpoint([lifting_maps, side_one_hot])
-    keypoints_xyz = layers.FromCanonical(name="lifted_xyz")([xyz_canonical, rotation, side_one_hot])
+    keypoints_xyz = lifter(poseprior, viewpoint, mirror)([lifting_maps, side_one_hot])
 
     # --- which agree
     if hand_fit is None:

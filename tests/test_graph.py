@@ -145,7 +145,8 @@ def test_sides(stand_ins):
 
 def test_right_hands_are_flipped_before_the_rotation(stand_ins):
     kind, model = stand_ins
-    prior, view = model.get_layer("prior"), model.get_layer("ViewpointNet")
+    lifting = model.get_layer("lifter")
+    prior, view = lifting.get_layer("prior"), lifting.get_layer("ViewpointNet")
     layer = model.get_layer("encode" if kind != "single" else "finds_green")
     inner = keras.Model(model.inputs, layer.output if kind != "single" else model.output["score_maps"])
     side = np.eye(2, dtype="float32")

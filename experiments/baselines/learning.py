@@ -14,6 +14,7 @@ from keras import ops
 
 from experiments.callbacks import LAST, SaveState, save_weights
 from experiments.common import load_state
+from experiments.lifting_runs import lifter_of
 from experiments.run_folder import LOG, cut_log
 from hand3d import crops, layers, manifest
 from hand3d.files import write_atomic
@@ -196,11 +197,7 @@ class ProposedLifting:
     """2D keypoints -> 3D by PosePrior and ViewpointNet of a weight set, the prior that the paper proposes."""
 
     def __init__(self, weights):
-        weight_set = manifest.find(weights)
-        entries, self.networks = manifest.network_entries(weight_set), {}
-        for role in ("poseprior", "viewpoint"):
-            self.networks[role] = manifest.load_network(entries[role], manifest.verify(weight_set, role))
-        self.model = None
+        self.lifter, self.model = lifter_of(manifest.find(weights)), None
 
     def __call__(self, uv_crop, confidence, size):
         """uv_crop (N, 21, 2) and confidence (N, 21) of left hands in crops of `size` -> (N, 21, 3)."""
@@ -212,12 +209,10 @@ class ProposedLifting:
 
     @property
     def parameters(self):
-        return sum(network.count_params() for network in self.networks.values())
+        return self.lifter.count_params()
 
     def _build(self, size):
         uv, confidence = keras.Input((NUM_KEYPOINTS, 2)), keras.Input((NUM_KEYPOINTS,))
         side = keras.Input((len(SIDES),))
-        map_size = self.networks["poseprior"].inputs[0].shape[1]
-        maps = layers.EncodeScoreMaps(map_size, size)([uv, confidence])
-        canonical, rotation = (network([maps, side]) for network in self.networks.values())
-        return keras.Model([uv, confidence, side], layers.FromCanonical()([canonical, rotation, side]))
+        maps = layers.EncodeScoreMaps(self.lifter.inputs[0].shape[1], size)([uv, confidence])
+        return keras.Model([uv, confidence, side], self.lifter([maps, side]))

@@ -5,10 +5,10 @@ import tensorflow as tf
 
 from hand3d import crops, scoremaps, segmentation
 from hand3d.export import decoding
-from hand3d.layers import EncodeScoreMaps, FromCanonical, ResolveSide
+from hand3d.layers import EncodeScoreMaps, ResolveSide
 from hand3d.networks.common import score_maps_and_side
 from hand3d.networks.hand_fit import fit_keypoints
-from hand3d.networks.mirrored import average_mirrored
+from hand3d.networks.mirrored import average_mirrored, lifter
 from hand3d.skeleton import NUM_KEYPOINTS, ROOT, SIDES
 
 BYTES = "image_bytes"  # TensorFlow Serving takes base64 for names that end so
@@ -46,8 +46,15 @@ class Serving(tf.Module):
         self._networks, options = estimator.networks, estimator.graph_options
         self._probabilities = options.get("map_mode") == "probability"
         posenet = self._networks["posenet"]
-        self._posenet = average_mirrored(posenet) if options.get("mirror") else posenet
-        self.tracked = [self._model, self._posenet, *self._networks.values()]  # owns the variables
+        mirror = options.get("mirror", False)
+        self._posenet = average_mirrored(posenet) if mirror else posenet
+        self._lifter = lifter(self._networks["poseprior"], self._networks["viewpoint"], mirror)
+        self.tracked = [
+            self._model,
+            self._posenet,
+            self._lifter,
+            *self._networks.values(),
+        ]  # owns the variables
         height, width = estimator.frame or (None, None)
         self._graph = tf.function(
             lambda canvas, side: self._model([canvas, side], training=False),
@@ -127,9 +134,7 @@ class Serving(tf.Module):
 
     def lift(self, score_maps, hand_side):
         """Linear score maps and the side -> keypoints in 3D, root-relative."""
-        canonical = self._networks["poseprior"]([score_maps, hand_side], training=False)
-        rotation = self._networks["viewpoint"]([score_maps, hand_side], training=False)
-        return {"keypoints_xyz": _root_relative(FromCanonical()([canonical, rotation, hand_side]))}
+        return {"keypoints_xyz": _root_relative(self._lifter([score_maps, hand_side], training=False))}
 
     def lift_keypoints(self, keypoints_uv, keypoint_scores, hand_side):
         """Keypoints in a crop and the side -> keypoints in 3D, by the hand model where the set has one."""

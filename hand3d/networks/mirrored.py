@@ -1,4 +1,4 @@
-"""A PoseNet that looks at every crop twice, as it is and mirrored, and averages what it sees.
+"""Networks that look at everything twice, as it is and mirrored, and average what they see.
 
 A left hand mirrored is a right one, so the keypoints stay the same ones and the side turns round.
 """
@@ -6,9 +6,14 @@ A left hand mirrored is a right one, so the keypoints stay the same ones and the
 import keras
 from keras import ops
 
+from hand3d import geometry
+from hand3d.highest import argmax
+from hand3d.layers import Float32Layer, FromCanonical
 from hand3d.networks.common import score_maps_and_side
 
 register = keras.saving.register_keras_serializable("hand3d")
+
+INPUTS = ("score_maps", "hand_side")
 
 
 def average_mirrored(posenet, name="mirrored"):
@@ -26,12 +31,36 @@ def average_mirrored(posenet, name="mirrored"):
     return keras.Model(crop, averaged, name=name)
 
 
+def lifter(poseprior, viewpoint, mirror=False, name="lifter"):
+    """Both lifting networks as one: [score maps (B, n, n, 21), hand_side (B, 2)] -> xyz_relative (B, 21, 3).
+
+    mirror: average what they say of the score maps and of their mirror image, which show a hand of the other
+    side.  poseprior, viewpoint: as for `hand3d.graph.full_graph`.
+    """
+    shapes = dict(zip(INPUTS, poseprior.inputs, strict=True))
+    inputs = [keras.Input(each.shape[1:], name=f"{name}_{key}") for key, each in shapes.items()]
+    seen = inputs
+    if mirror:
+        maps, side = inputs
+        seen = [WithMirrored(name=f"{name}_maps")(maps), WithMirrored(axis=1, name=f"{name}_sides")(side)]
+    last = MeanFromCanonical if mirror else FromCanonical
+    xyz = last(name=f"{name}_xyz")([poseprior(seen), viewpoint(seen), inputs[1]])
+    return keras.Model(inputs, xyz, name=name)
+
+
 @register
 class WithMirrored(keras.layers.Layer):
-    """(B, H, W, C) -> (2 B, H, W, C): all images, then all of them with left and right exchanged."""
+    """(B, ...) -> (2 B, ...): all, then all with left and right exchanged, along axis 2 of images."""
 
-    def call(self, images):
-        return ops.concatenate([images, _flip(images, 2)], axis=0)
+    def __init__(self, axis=2, **kwargs):
+        super().__init__(**kwargs)
+        self.axis = axis
+
+    def get_config(self):
+        return super().get_config() | {"axis": self.axis}
+
+    def call(self, values):
+        return ops.concatenate([values, _flip(values, self.axis)], axis=0)
 
     def compute_output_shape(self, input_shape):
         batch, *rest = input_shape
@@ -56,6 +85,22 @@ class MeanOfMirrored(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         batch, *rest = input_shape
         return (batch and batch // 2, *rest)
+
+
+@register
+class MeanFromCanonical(Float32Layer):
+    """[xyz_canonical (2 B, 21, 3), rotation (2 B, 3, 3), hand_side (B, 2)] -> xyz_relative (B, 21, 3).
+
+    The mean of the first B hands and of their mirror images, turned back.
+    """
+
+    def call(self, inputs):
+        canonical, rotation, hand_side = inputs
+        count, side = ops.shape(hand_side)[0], argmax(hand_side, axis=-1)
+        seen = geometry.from_canonical(canonical[:count], rotation[:count], side)
+        mirrored = geometry.from_canonical(canonical[count:], rotation[count:], 1 - side)
+        x, rest = mirrored[..., :1], mirrored[..., 1:]
+        return 0.5 * (seen + ops.concatenate([-x, rest], axis=-1))
 
 
 def _flip(values, axis):
