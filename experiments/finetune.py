@@ -114,6 +114,7 @@ def counted(validation):
 def tune(role, weight_set, arguments):
     """Fine-tunes one network; returns {role: network} of what it made and its scores, a dict."""
     recipe = recipe_of(role, weight_set.entry.get("graph", {}), arguments.set)
+    recipe = recipes.with_precision(recipe, os.path.join(arguments.run, role))
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(recipe.precision)
     weights = manifest.load(weight_set)

@@ -186,6 +186,7 @@ def train(stage, arguments, end):
     os.makedirs(folder, exist_ok=True)
     program, _ = STAGES[stage]
     recipe = recipes.change(program.RECIPES[arguments.recipe], settings_of(program, arguments))
+    recipe = recipes.with_precision(recipe)
     rate = 1e-4 if arguments.recipe == "paper" else recipe.learning_rate
     recipe = dataclasses.replace(recipe, schedule=str(rate), learning_rate=rate)
     print(f"{stage}: {recipe}", flush=True)

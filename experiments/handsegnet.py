@@ -32,7 +32,7 @@ class Recipe:
     clip: float = 1.0
     ema: float = 0.998
     plateau: int = 0  # epochs without a better validation after which it stops; 0: never
-    precision: str = "mixed_bfloat16"
+    precision: str = "auto"  # see `recipes.with_precision`
     cut: int = 256  # side of the pictures kept in memory
     zooms: bool = True
     limit: int = 0  # pictures, 0 for all

@@ -22,7 +22,7 @@ CACHE = os.path.join("runs", "table2")
 POSES = "poses_{}.npz"
 # `--set` of experiments.lifting.  The evaluation shows hands in the views that they were rendered in, cut out
 # in the middle, so views are varied less than for photographs.
-VIEWS = ("any_view=0", "turn=0.2", "roll=0.3", "scale=0.85,1.15", "shift=0.08", "precision=mixed_bfloat16")
+VIEWS = ("any_view=0", "turn=0.2", "roll=0.3", "scale=0.85,1.15", "shift=0.08", "precision=auto")
 SETTINGS = {
     "quick": ("batch=64", "steps=1500", "epoch_steps=500", "warmup=100", "ema=0.99", *VIEWS),
     "full": ("batch=64", "steps=6000", "epoch_steps=1000", "warmup=200", "ema=0.999", *VIEWS),

@@ -38,7 +38,7 @@ class Recipe:
     clip: float = 1.0
     ema: float = 0.998
     plateau: int = 0  # epochs without a better validation after which it stops; 0: never
-    precision: str = "mixed_bfloat16"
+    precision: str = "auto"  # see `recipes.with_precision`
     cut: int = 160  # side of the pictures kept in memory
     reach: float = 1.6  # of the cut, in boxes
     limit: int = 0  # hands, 0 for all

@@ -11,8 +11,10 @@ import keras
 from experiments import devices, machines
 from experiments.callbacks import RunError
 from experiments.run_folder import RECIPE, open_run  # noqa: F401 (others take it from here)
+from hand3d.cores import multiplies_bfloat16
 
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+AUTO = "auto"  # precision: bfloat16 where the machine has arithmetic for it, else float32
 
 
 def start(recipes, description, argv=None, program=""):
@@ -42,7 +44,7 @@ def start(recipes, description, argv=None, program=""):
     if arguments.precision:
         settings.append(f"precision={PRECISIONS[arguments.precision]}")
     try:
-        recipe = change(recipes[arguments.recipe], settings)
+        recipe = with_precision(change(recipes[arguments.recipe], settings), arguments.run)
         if machines.count() > 1:
             arguments.run = machines.join(arguments.run, arguments.devices)
         elif arguments.devices:
@@ -63,6 +65,26 @@ def plain_errors():
         yield
     except (OSError, ValueError, RunError) as error:
         raise SystemExit(f"error: {error}") from error
+
+
+def with_precision(recipe, run=None):
+    """The recipe with "auto" for its precision replaced: by what `run` began with, or what the machine does.
+
+    run: folder of a run, which may not be there yet.  ValueError if its recipe is damaged.
+    """
+    if recipe.precision != AUTO:
+        return recipe
+    stored = os.path.join(run, RECIPE) if run else ""
+    if os.path.exists(stored):
+        try:
+            with open(stored, encoding="utf-8") as file:
+                return dataclasses.replace(recipe, precision=json.load(file)["precision"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{stored} is damaged ({error!r}); take another --run") from error
+    fast = multiplies_bfloat16()
+    if not fast:
+        print("float32, since this machine has no arithmetic for bfloat16 (--precision sets it)", flush=True)
+    return dataclasses.replace(recipe, precision=PRECISIONS["bfloat16" if fast else "float32"])
 
 
 def change(recipe, settings):

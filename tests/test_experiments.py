@@ -18,6 +18,7 @@ tf = pytest.importorskip("tensorflow")
 if keras.config.backend() != "tensorflow":
     pytest.skip("experiments run on TensorFlow", allow_module_level=True)
 from experiments import common, handsegnet, lifting, posenet, recipes  # noqa: E402
+from hand3d import cores  # noqa: E402
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,38 @@ def test_settings_are_typed_and_unknown_keys_refused():
     for bad in ("stepz=8", "steps", "steps=many", "scale=1", "scale=1,2,3"):
         with pytest.raises(ValueError, match=f"--set {bad}: .*(known are batch, steps|such as (6|0.5,2.0) )"):
             recipes.change(Recipe(), [bad])
+
+
+@pytest.mark.parametrize(
+    "flags, precision",
+    [
+        ("fpu avx2 fma", "float32"),
+        ("fpu avx512f avx512_bf16 fma", "mixed_bfloat16"),
+        ("amx_bf16", "mixed_bfloat16"),
+    ],
+)
+def test_the_precision_is_one_that_the_machine_has(tmp_path, monkeypatch, flags, precision):
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: amx_bf16_or_so\n")
+    monkeypatch.setattr(cores, "CPUINFO", str(tmp_path / "cpuinfo"))
+    monkeypatch.setattr(cores, "has_graphics_card", lambda: False)
+    assert recipes.with_precision(Recipe(precision="auto")) == Recipe(precision=precision)
+    for given in ("float32", "mixed_float16"):
+        assert recipes.with_precision(Recipe(precision=given)).precision == given
+    begun = tmp_path / "run"
+    begun.mkdir()
+    (begun / recipes.RECIPE).write_text('{"precision": "mixed_float16"}')  # as it began elsewhere
+    assert recipes.with_precision(Recipe(precision="auto"), str(begun)).precision == "mixed_float16"
+    (begun / recipes.RECIPE).write_text("{")
+    with pytest.raises(ValueError, match="recipe.json is damaged"):
+        recipes.with_precision(Recipe(precision="auto"), str(begun))
+
+
+def test_a_machine_that_does_not_tell_has_no_bfloat16(tmp_path, monkeypatch):
+    monkeypatch.setattr(cores, "CPUINFO", str(tmp_path / "missing"))
+    monkeypatch.setattr(cores, "has_graphics_card", lambda: False)
+    assert not cores.multiplies_bfloat16()
+    monkeypatch.setattr(cores, "has_graphics_card", lambda: True)
+    assert cores.multiplies_bfloat16()
 
 
 def test_schedules():
