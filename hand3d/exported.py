@@ -78,13 +78,22 @@ class ExportedEstimator:
             if score >= self.min_score and score > 0
         ]
 
+    def _corners(self, box):
+        """Corners (2, 2) of a box that the model clipped to its pixels' centres.
+
+        At the border they move on to the pixels' edges: those of the image may be smaller than the model's.
+        """
+        low, high = box.reshape(2, 2)
+        last = np.array(self.size[::-1]) - 1
+        return np.stack([np.where(low <= 0, -0.5, low), np.where(high >= last, last + 0.5, high)])
+
     def _hand(self, one, area, size):
         side = int(np.argmax(one["side"]))
         visible = one.get("keypoint_visible")
         return Hand(
             side=self.card["sides"][side],
             score=float(one["score"]),
-            box=box_around(canvas_to_image(one["box"].reshape(2, 2), area, size), size),
+            box=box_around(canvas_to_image(self._corners(one["box"]), area, size), size),
             keypoints_uv=canvas_to_image(one["keypoints_uv"], area, size),
             keypoint_scores=one["keypoint_scores"],
             keypoints_xyz=one["keypoints_xyz"],

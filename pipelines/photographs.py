@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import map_coordinates, maximum_filter
 
 from pipelines.progress import Progress
 from pipelines.render.backgrounds import LARGEST, SUFFIXES
@@ -177,7 +177,16 @@ def read_panorama(folder, name):
             channels = file.channels()
             pixels = channels.get("RGB") or channels.get("RGBA")
             planes = pixels.pixels if pixels else np.stack([channels[key].pixels for key in "RGB"], axis=-1)
-            return np.nan_to_num(np.asarray(planes[..., :3], np.float32), posinf=100.0)
+            return without_ringing(np.nan_to_num(np.asarray(planes[..., :3], np.float32), posinf=1e4))
+
+
+def without_ringing(panorama):
+    """(H, W, 3) linear light, where reducing a panorama left dark holes below 0 around lamps and the sun.
+
+    A pixel that is below 0 gets the brightest colours of its neighbours.
+    """
+    holes = panorama.min(-1) < 0
+    return np.where(holes[..., None], maximum_filter(panorama, (3, 3, 1), mode="wrap"), panorama)
 
 
 def look(panorama, yaw):

@@ -92,6 +92,17 @@ def test_a_view_of_a_panorama_looks_where_it_should():
     assert 20 < len(bright) and abs(bright.mean() - middle) < 20
 
 
+def test_dark_holes_around_lamps_are_filled():
+    panorama = np.full((8, 16, 3), 0.1, np.float32)
+    panorama[4, 8] = 50.0
+    panorama[4, 9] = (-3.0, -2.0, 0.05)
+    panorama[0, 0, 1] = -0.1  # far from any lamp: its neighbours' colour
+    filled = photographs.without_ringing(panorama)
+    assert (filled[4, 9] == 50.0).all() and (filled[0, 0] == np.float32(0.1)).all()
+    changed = (filled != panorama).any(-1)
+    assert changed.sum() == 2
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
