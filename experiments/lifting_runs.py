@@ -85,14 +85,16 @@ def shipped(weights):
     return keras.Model(made.inputs, {"xyz_relative": made.outputs[0]}, name=name)
 
 
-def lifter_of(weight_set):
-    """`hand3d.networks.mirrored.lifter` of a `manifest.WeightSet`, as its graph has it."""
+def lifter_of(weight_set, mirror=None):
+    """`networks.mirrored.lifter` of a `manifest.WeightSet`; mirror: as its graph has it, unless given."""
+    if mirror is None:
+        mirror = weight_set.entry.get("graph", {}).get("mirror", False)
     entries = manifest.network_entries(weight_set)
     parts = [
         manifest.load_network(entries[role], manifest.verify(weight_set, role))
         for role in ("poseprior", "viewpoint")
     ]
-    return lifter(*parts, mirror=weight_set.entry.get("graph", {}).get("mirror", False))
+    return lifter(*parts, mirror=mirror)
 
 
 def hand_fit(weights):

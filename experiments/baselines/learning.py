@@ -194,10 +194,13 @@ class CropTraining(keras.Model):
 
 
 class ProposedLifting:
-    """2D keypoints -> 3D by PosePrior and ViewpointNet of a weight set, the prior that the paper proposes."""
+    """2D keypoints -> 3D by PosePrior and ViewpointNet of a weight set, the prior that the paper proposes.
+
+    At one look, as in the paper, also where the set itself averages two.
+    """
 
     def __init__(self, weights):
-        self.lifter, self.model = lifter_of(manifest.find(weights)), None
+        self.lifter, self.model = lifter_of(manifest.find(weights), mirror=False), None
 
     def __call__(self, uv_crop, confidence, size):
         """uv_crop (N, 21, 2) and confidence (N, 21) of left hands in crops of `size` -> (N, 21, 3)."""
