@@ -28,8 +28,6 @@ def stages(model, networks):
     names = {each.name for each in model.layers}
     maps = layer("probability_maps" if "probability_maps" in names else "decode").input
     decoded = layer("decode").output
-    lifting_inputs = networks["poseprior"].inputs
-    lifted = [networks[role](lifting_inputs) for role in ("poseprior", "viewpoint")]
     image = model.inputs[0]
     cut = [layer("mask").input, image]
     fit = {"hand fit": networks["hand_fit"]} if "hand_fit" in networks else {}
@@ -39,7 +37,7 @@ def stages(model, networks):
         "component, box, crop": keras.Model(cut, layer("crop").output),
         "posenet": networks["posenet"],
         "decode score maps": keras.Model(maps, decoded),
-        "lifting": keras.Model(lifting_inputs, lifted),
+        "lifting": layer("lifter"),
         **fit,
         "whole graph": model,
     }
