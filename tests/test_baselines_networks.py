@@ -201,16 +201,28 @@ def toys():
     return toy_hands(600), toy_hands(80, seed=9)
 
 
+def covered(hands, seed):
+    """`hands` behind a grey square each, larger than what one cell of CPM's first stage sees of a finger."""
+    rng, size = np.random.default_rng(seed), hands.image.shape[1]
+    image = hands.image.copy()
+    for picture, uv in zip(image, hands.uv_crop, strict=True):
+        (u, v), side = uv[rng.integers(1, NUM_KEYPOINTS)].astype(int), int(0.3 * size)
+        top, left = (max(0, middle - side // 2) for middle in (v, u))
+        picture[top : top + side, left : left + side] = 127
+    return dataclasses.replace(hands, image=image)
+
+
 @pytest.mark.slow
 def test_cpm_gets_better_with_its_stages(toys, tmp_path):
-    train, test = toys
+    """Where something hides keypoints, the other ones tell later stages where these are."""
+    train, test = (covered(hands, seed) for seed, hands in enumerate(toys))
     system = cpm.ConvolutionalPoseMachine()
     system.train(Training(train, None, effort=0.08), str(tmp_path))
     system.load(str(tmp_path))
     rows = system.variants(test) | {"": system.predict(test)}
     assert list(rows) == [", stage 1", ", stage 2", ""]
     first, _, last = (error(row, test) for row in rows.values())
-    assert last < first and last < 0.5 * mean_error(test)
+    assert last < 0.95 * first and last < 0.5 * mean_error(test)
     assert np.isfinite(rows[""].xyz_relative).all() and rows[""].xyz_relative.shape == (80, NUM_KEYPOINTS, 3)
 
 
