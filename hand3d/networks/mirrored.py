@@ -102,6 +102,10 @@ class MeanFromCanonical(Float32Layer):
         x, rest = mirrored[..., :1], mirrored[..., 1:]
         return 0.5 * (seen + ops.concatenate([-x, rest], axis=-1))
 
+    def compute_output_shape(self, input_shapes):
+        canonical, _, hand_side = input_shapes
+        return (hand_side[0], *canonical[1:])
+
 
 def _flip(values, axis):
     """`ops.flip`, as a choice of columns: OpenVINO has no quick flip, and none of batches of open size.
