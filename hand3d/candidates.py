@@ -111,6 +111,10 @@ class SplitHands(Float32Layer):
     def call(self, values):
         return ops.reshape(values, (-1, self.count, *values.shape[1:]))
 
+    def compute_output_shape(self, input_shape):
+        batch, *rest = input_shape
+        return (batch and batch // self.count, self.count, *rest)
+
 
 def distinct(score, uv, most=MOST_OVERLAP):
     """Scores in which each hand counts once: two regions of one hand - its palm and a finger - find it twice.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hand3d import networks
-from hand3d.candidates import BestRegions, hand_regions
+from hand3d.candidates import BestRegions, SplitHands, hand_regions
 from hand3d.graph import full_graph
 from hand3d.segmentation import hand_component
 
@@ -76,3 +76,11 @@ def test_the_graph_takes_the_better_of_two():
 def test_candidates_must_be_a_number():
     with pytest.raises(ValueError, match="candidates is 0"):
         full_graph(None, None, None, None, candidates=0)
+
+
+def test_hands_of_batches_of_open_size_are_split_on_every_backend():
+    values = keras.Input((3,))
+    split = keras.Model(values, SplitHands(2)(values))
+    assert split.output.shape == (None, 2, 3)
+    found = keras.ops.convert_to_numpy(split(np.arange(12, dtype=np.float32).reshape(4, 3)))
+    np.testing.assert_array_equal(found, np.arange(12).reshape(2, 2, 3))
