@@ -22,7 +22,7 @@ import sys
 import keras
 import numpy as np
 
-from experiments.lifting_runs import lifter_of
+from experiments.lifting_runs import hand_fit, lifter_of
 from experiments.measure import BATCH, collect, from_true_regions  # noqa: F401 (others take it from here)
 from experiments.truth import MIN_VISIBLE, Errors, Truth, errors_mm  # noqa: F401 (the same)
 from hand3d import manifest, metrics
@@ -71,7 +71,7 @@ def evaluate_lifting(weight_set, directory, limit=None):
         return {"lifting_exact_2d": {"hands": 0}}
     in_view = np.flatnonzero(poses["visible"].sum(-1) >= MIN_VISIBLE)[:limit]
     poses = {key: value[in_view] for key, value in poses.items()}
-    lifter, fit = lifter_of(weight_set), manifest.load(weight_set).get("hand_fit")
+    lifter, fit = lifter_of(weight_set), hand_fit(weight_set)
     lift = traced(lifter)
     crop_size = fit.get_layer("hand_model").crop_size if fit else 256
     views = Views(map_size=lifter.inputs[0].shape[1], crop_size=crop_size)

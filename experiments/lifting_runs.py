@@ -97,6 +97,7 @@ def lifter_of(weight_set, mirror=None):
     return lifter(*parts, mirror=mirror)
 
 
-def hand_fit(weights):
-    """The hand model of a weight set with its fit, a network; None where it has none."""
-    return manifest.load(manifest.find(weights)).get("hand_fit")
+def hand_fit(weight_set):
+    """The hand model of a `manifest.WeightSet` with its fit, a network; None where it has none."""
+    entry = manifest.network_entries(weight_set).get("hand_fit")
+    return entry and manifest.load_network(entry, manifest.verify(weight_set, "hand_fit"))

@@ -10,7 +10,7 @@ import keras
 
 from experiments import devices, machines
 from experiments.callbacks import RunError
-from experiments.run_folder import RECIPE, open_run  # noqa: F401 (others take it from here)
+from experiments.run_folder import RECIPE, open_run, read_json  # noqa: F401 (others take it from here)
 from hand3d.cores import multiplies_bfloat16
 
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -70,17 +70,12 @@ def plain_errors():
 def with_precision(recipe, run=None):
     """The recipe with "auto" for its precision replaced: by what `run` began with, or what the machine does.
 
-    run: folder of a run, which may not be there yet.  ValueError if its recipe is damaged.
+    run: folder of a run, which may not be there yet.
     """
     if recipe.precision != AUTO:
         return recipe
-    stored = os.path.join(run, RECIPE) if run else ""
-    if os.path.exists(stored):
-        try:
-            with open(stored, encoding="utf-8") as file:
-                return dataclasses.replace(recipe, precision=json.load(file)["precision"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{stored} is damaged ({error!r}); take another --run") from error
+    if run and (begun := read_json(os.path.join(run, RECIPE))):
+        return dataclasses.replace(recipe, precision=begun["precision"])
     fast = multiplies_bfloat16()
     if not fast:
         print("float32, since this machine has no arithmetic for bfloat16 (--precision sets it)", flush=True)

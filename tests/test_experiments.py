@@ -65,7 +65,7 @@ def test_the_precision_is_one_that_the_machine_has(tmp_path, monkeypatch, flags,
     (begun / recipes.RECIPE).write_text('{"precision": "mixed_float16"}')  # as it began elsewhere
     assert recipes.with_precision(Recipe(precision="auto"), str(begun)).precision == "mixed_float16"
     (begun / recipes.RECIPE).write_text("{")
-    with pytest.raises(ValueError, match="recipe.json is damaged"):
+    with pytest.raises(SystemExit, match="recipe.json is not JSON"):
         recipes.with_precision(Recipe(precision="auto"), str(begun))
 
 

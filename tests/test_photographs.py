@@ -61,7 +61,7 @@ def test_pictures_are_fetched_once_and_what_is_missing_is_named(package, tmp_pat
     listed.write_text("\n".join(["split\tfile\tsource", *rows]) + "\n")
     arguments = ["--list", str(listed), "--out", str(tmp_path / "out")]
     assert photographs.main(arguments) == 1
-    assert asked == [("debian", "some-walls"), ("debian", "gone")]
+    assert asked == [("Debian", "some-walls"), ("Debian", "gone")]
     kept = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
     assert kept == ["evaluation/some-walls-Kite.jpg", "training/some-walls-Wood.jpg"]
     shown = capsys.readouterr()
@@ -73,12 +73,14 @@ def test_pictures_are_fetched_once_and_what_is_missing_is_named(package, tmp_pat
 
 
 def test_where_pictures_come_from():
-    assert photographs.package_of(row("blender-city-0.jpg", "Debian blender-data 3.4.1 (lights)")) == (
-        "debian",
-        "blender-data",
-    )
-    assert photographs.package_of(row("pmndrs-hall-2.jpg", "npm"))[0] == "npm"
-    assert photographs.package_of(row("sklearn-china.jpg", "PyPI"))[0] == "pypi"
+    named = {
+        "Debian blender-data 3.4.1 (lights)": ("Debian", "blender-data"),
+        "Debian lxqt-themes": ("Debian", "lxqt-themes"),
+        "npm @pmndrs/assets 1.7.0 (Poly Haven)": ("npm", "@pmndrs/assets@1.7.0"),
+        "PyPI scikit-image 0.26": ("PyPI", "scikit-image==0.26.*"),
+        "PyPI scikit-learn": ("PyPI", "scikit-learn"),
+    }
+    assert {source: photographs.package_of(source) for source in named} == named
 
 
 def test_a_view_of_a_panorama_looks_where_it_should():
@@ -109,6 +111,7 @@ def test_dark_holes_around_lamps_are_filled():
         ("file\tsource\na.jpg\tDebian x\n", "columns split, file and source"),
         ("split\tfile\tsource\ntraining\t../a.jpg\tDebian x\n", "a plain name expected"),
         ("split\tfile\tsource\ntest\ta.jpg\tDebian x\n", "'test' and 'a.jpg'"),
+        ("split\tfile\tsource\ntraining\ta.jpg\ta friend\n", "source 'a friend': Debian, npm or PyPI"),
     ],
 )
 def test_bad_lists(tmp_path, capsys, text, message):
@@ -121,8 +124,8 @@ def test_bad_lists(tmp_path, capsys, text, message):
 
 def test_the_list_of_lite_is_readable():
     rows = photographs.read_list(photographs.LIST)
-    assert len(rows) == 290 and {photographs.package_of(each)[0] for each in rows} == {
-        "debian",
+    assert len(rows) == 290 and {photographs.package_of(each["source"])[0] for each in rows} == {
+        "Debian",
         "npm",
-        "pypi",
+        "PyPI",
     }
