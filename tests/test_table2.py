@@ -183,7 +183,7 @@ def test_table2_trains_once_and_then_remembers(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(table2.BANK, "quick", 64)
     write_rhd(tmp_path / "rhd", 8)
     options = ["--data", str(tmp_path / "rhd"), "--cache", str(tmp_path / "cache"), "--weights", "none"]
-    options += ["--out", str(tmp_path / "out"), "--variants", "direct,proposed"]
+    options += ["--out", str(tmp_path / "out"), "--variants", "direct,proposed", "--jobs", "1"]
     assert table2.main(options) == 0
     first = json.loads((tmp_path / "out" / "table2.json").read_text())
     names = [row["name"] for row in first["rows"]]
@@ -196,9 +196,49 @@ def test_table2_trains_once_and_then_remembers(tmp_path, monkeypatch, capsys):
     assert [row["values"] for row in again["rows"]] == [row["values"] for row in first["rows"]]
 
 
+@pytest.mark.slow
+def test_variants_train_side_by_side_to_the_same_weights(tmp_path, capsys):
+    """Two processes give what one gives, go on where they were, and an error in one of them comes out."""
+    tiny = ("batch=4", "steps=2", "epoch_steps=1", "warmup=1", "ema=0.5", *lifting_runs.VIEWS)
+    splits = {"training": toy_poses(16), "evaluation": toy_poses(4, seed=1)}
+    made = {}
+    for jobs in (1, 2):
+        folder = lifting_runs.prepare(str(tmp_path / str(jobs)), "quick", splits, "toy")
+        lifting_runs.train(folder, ("direct", "bottleneck"), tiny, jobs=jobs)
+        made[jobs] = [
+            lifting_runs.trained(folder, name)[0].get_weights() for name in ("direct", "bottleneck")
+        ]
+    shown = capsys.readouterr().out
+    assert "direct: epoch 2, val_epe_mm/root_scale" in shown and "bottleneck: epoch 2" in shown
+    assert "Epoch 2/2" in open(os.path.join(folder, "direct-0", "output.txt")).read()
+    for one, two in zip(*made.values(), strict=True):
+        for alone, beside in zip(one, two, strict=True):
+            np.testing.assert_allclose(beside, alone, atol=1e-5)
+    os.unlink(os.path.join(folder, "direct-0", "seconds.txt"))  # as if killed after its last epoch
+    lifting_runs.train(folder, ("direct", "bottleneck"), tiny, jobs=2)
+    assert os.path.exists(os.path.join(folder, "direct-0", "seconds.txt"))
+    with pytest.raises(SystemExit, match="recipe.json differs from this recipe in batch"):
+        for name in ("direct", "bottleneck"):
+            os.unlink(os.path.join(folder, f"{name}-0", "seconds.txt"))
+        lifting_runs.train(folder, ("direct", "bottleneck"), ("batch=5", *tiny[1:]), jobs=2)
+    with pytest.raises(ValueError, match="variant: one of"):
+        lifting_runs.train(folder, ("best",), tiny)
+
+
+def test_as_many_jobs_as_there_are_cores_and_variants(monkeypatch):
+    monkeypatch.setattr(lifting_runs, "has_graphics_card", lambda: False)
+    monkeypatch.setattr(lifting_runs, "cores", lambda: 16)
+    assert lifting_runs.jobs_for(["direct", "local"]) == 2
+    monkeypatch.setattr(lifting_runs, "has_graphics_card", lambda: True)
+    assert lifting_runs.jobs_for(["direct", "local"]) == 1
+
+
 def test_table2_names_what_is_wrong(tmp_path, capsys):
     assert table2.main(["--data", str(tmp_path), "--cache", str(tmp_path / "c")]) == 1
     assert "anno_training.pickle" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         table2.main(["--data", str(tmp_path), "--variants", "best"])
     assert "best unknown; there are direct" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        table2.main(["--data", str(tmp_path), "--jobs", "0"])
+    assert "--jobs: at least 1 expected, got 0" in capsys.readouterr().err

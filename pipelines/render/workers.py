@@ -5,9 +5,9 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import threading
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
+
+from pipelines.processes import follow_parent
 
 # one process a core is quicker than one process with threads; the rasteriser draws in the calling thread
 THREADS = {"LP_NUM_THREADS": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -26,13 +26,8 @@ class Stopped(RuntimeError):
 def _start(settings, done, stop):
     """In each worker, before its first task."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes; the first one tells the rest
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    follow_parent()
     _state.update(settings=settings, done=done, stop=stop)
-
-
-def _die_with_parent():
-    wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
 
 
 def render(seed, split):
