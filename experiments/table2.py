@@ -151,8 +151,7 @@ def table2(arguments):
     lifters, weights = {}, None
     variants = [name for name in reversed(VARIANTS) if name in arguments.variants]  # the longest first
     settings = lifting_runs.SETTINGS[arguments.setting]
-    jobs = arguments.jobs or lifting_runs.jobs_for(variants)
-    lifting_runs.train(folder, variants, settings, arguments.seed, jobs)
+    lifting_runs.train(folder, variants, settings, arguments.seed, arguments.jobs)
     for variant in variants:
         network, seconds = lifting_runs.trained(folder, variant, arguments.seed)
         lifters[NAMES[variant]] = (_bound(network), seconds)

@@ -15,7 +15,7 @@ pytest.importorskip("google_crc32c", reason="needs google-crc32c: pip install go
 pytest.importorskip("tensorflow")
 if keras.config.backend() != "tensorflow":
     pytest.skip("experiments run on TensorFlow", allow_module_level=True)
-from experiments import lifting_runs, table2  # noqa: E402
+from experiments import lifting_runs, side_by_side, table2  # noqa: E402
 from experiments.annotations import load_hands  # noqa: E402
 from experiments.nearest import Bank, nearest  # noqa: E402
 from hand3d import geometry  # noqa: E402
@@ -190,47 +190,10 @@ def test_table2_trains_once_and_then_remembers(tmp_path, monkeypatch, capsys):
     assert names[:3] == ["proposed, 0 px", "direct, 0 px", "nearest neighbour, 0 px"]
     assert first["data"]["samples"] == 8 and first["options"]["bank"] == 64
     assert all(np.isfinite(row["values"][table2.MEDIAN]) for row in first["rows"])
-    monkeypatch.setattr(lifting_runs.lifting, "main", lambda argv: pytest.fail("trained again"))
+    monkeypatch.setattr(side_by_side, "_run", lambda *_: pytest.fail("trained again"))
     assert table2.main(options) == 0
     again = json.loads((tmp_path / "out" / "table2.json").read_text())
     assert [row["values"] for row in again["rows"]] == [row["values"] for row in first["rows"]]
-
-
-@pytest.mark.slow
-def test_variants_train_side_by_side_to_the_same_weights(tmp_path, capsys):
-    """Two processes give what one gives, go on where they were, and an error in one of them comes out."""
-    tiny = ("batch=4", "steps=2", "epoch_steps=1", "warmup=1", "ema=0.5", *lifting_runs.VIEWS)
-    splits = {"training": toy_poses(16), "evaluation": toy_poses(4, seed=1)}
-    made = {}
-    for jobs in (1, 2):
-        folder = lifting_runs.prepare(str(tmp_path / str(jobs)), "quick", splits, "toy")
-        lifting_runs.train(folder, ("direct", "bottleneck"), tiny, jobs=jobs)
-        made[jobs] = [
-            lifting_runs.trained(folder, name)[0].get_weights() for name in ("direct", "bottleneck")
-        ]
-    shown = capsys.readouterr().out
-    assert "direct: epoch 2, val_epe_mm/root_scale" in shown and "bottleneck: epoch 2" in shown
-    assert "Epoch 2/2" in open(os.path.join(folder, "direct-0", "output.txt")).read()
-    for one, two in zip(*made.values(), strict=True):
-        for alone, beside in zip(one, two, strict=True):
-            np.testing.assert_allclose(beside, alone, atol=1e-5)
-    os.unlink(os.path.join(folder, "direct-0", "seconds.txt"))  # as if killed after its last epoch
-    lifting_runs.train(folder, ("direct", "bottleneck"), tiny, jobs=2)
-    assert os.path.exists(os.path.join(folder, "direct-0", "seconds.txt"))
-    with pytest.raises(SystemExit, match="recipe.json differs from this recipe in batch"):
-        for name in ("direct", "bottleneck"):
-            os.unlink(os.path.join(folder, f"{name}-0", "seconds.txt"))
-        lifting_runs.train(folder, ("direct", "bottleneck"), ("batch=5", *tiny[1:]), jobs=2)
-    with pytest.raises(ValueError, match="variant: one of"):
-        lifting_runs.train(folder, ("best",), tiny)
-
-
-def test_as_many_jobs_as_there_are_cores_and_variants(monkeypatch):
-    monkeypatch.setattr(lifting_runs, "has_graphics_card", lambda: False)
-    monkeypatch.setattr(lifting_runs, "cores", lambda: 16)
-    assert lifting_runs.jobs_for(["direct", "local"]) == 2
-    monkeypatch.setattr(lifting_runs, "has_graphics_card", lambda: True)
-    assert lifting_runs.jobs_for(["direct", "local"]) == 1
 
 
 def test_table2_names_what_is_wrong(tmp_path, capsys):

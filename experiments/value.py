@@ -1,0 +1,188 @@
+"""What data sets are worth: PoseNet and HandSegNet of `lite` trained alike on each, scored on photographs.
+
+    python -m experiments.value --data first=RECORDS second=RECORDS --photos PHOTOS --run RUN
+
+Each RECORDS is a folder of records with masks, both splits.  PHOTOS holds images/ and truth.npz, labels that
+no training sees: names (N,), uv (N, 21, 2) pixels, xyz (N, 21, 3) millimetres, side (N,) "left" or "right".
+The networks start from scratch, with one seed and one recipe for all sets; trainings run side by side and
+go on where they were.  Each network is measured with the others of the shipped set, and with the other
+new one of its own data set.  Lifting is the shipped set's in all rows.
+"""
+
+import argparse
+import dataclasses
+import os
+import shutil
+import sys
+import time
+
+import numpy as np
+
+from experiments import results, run_folder, side_by_side
+from hand3d import manifest, metrics
+from hand3d.estimator import HandPoseEstimator
+from hand3d.skeleton import INDEX, ROOT
+from pipelines.records import read_info
+
+PROGRAMS = {"posenet": "experiments.posenet", "handsegnet": "experiments.handsegnet"}
+METRICS = {"experiments.posenet": "val_epe_px", "experiments.handsegnet": "val_iou"}
+# smaller pictures and batches than the shipped networks', for two cores without a graphics card
+SETTINGS = {
+    "posenet": ("stages=1", "crop_size=96", "cut=128", "roll=0.4", "roll_any=0.1", "side_weight=0.5"),
+    "handsegnet": ("crop_size=128", "cut=192"),
+}
+COMMON = ("batch=32", "epoch_steps=100", "warmup=200", "ema=0.99", "validation=256")
+CHAINS = {"PoseNet": ("posenet",), "HandSegNet": ("handsegnet",), "both": tuple(PROGRAMS)}
+UV, XYZ = "auc_0_30px", "auc_20_50mm/scale"
+COLUMNS = [
+    results.column("hands_found", "found", 3),
+    results.column("side_right", "side right", 3),
+    results.column(UV, "2D AUC 0-30 px", 3),
+    results.column(XYZ, "3D AUC 20-50 mm", 3),
+    results.column("epe_pooled_median_px", "2D median, px"),
+]
+FINGERS = [keypoint for keypoint in range(len(INDEX)) if keypoint != ROOT]  # what a root is differs
+
+
+def trainings(sets, arguments):
+    """{name: (program, arguments)} of `side_by_side.train`, and {(set, role): run folder}."""
+    made, runs = {}, {}
+    for role, program in PROGRAMS.items():
+        for name, folder in sets.items():
+            run = runs[name, role] = os.path.join(arguments.run, f"{role}-{name}")
+            steps = getattr(arguments, f"{role}_steps")
+            settings = (*SETTINGS[role], *COMMON, f"steps={steps}", f"seed={arguments.seed}")
+            options = ["--data", folder, "--run", run, *(f"--set={one}" for one in settings)]
+            if arguments.backgrounds:
+                options += ["--backgrounds", arguments.backgrounds]
+            made[f"{role} on {name}"] = (program, options)
+    return made, runs
+
+
+def exchanged(base, runs, folder):
+    """A `manifest.WeightSet` in `folder`: the networks of `base`, but those of {role: run folder}.
+
+    What was learnt for PoseNet of `base` alone is left out: the hand model's fit, the choice among peaks, and
+    the calibration.
+    """
+    os.makedirs(folder, exist_ok=True)
+    networks, graph = {}, dict(base.entry["graph"])
+    for role, entry in manifest.network_entries(base).items():
+        if role == "hand_fit":
+            continue
+        networks[role], origin = entry, base.folder
+        if role in runs:
+            origin = os.path.join(runs[role], "weights")
+            (found,) = manifest.read_manifest(origin)["sets"].values()
+            networks[role] = found["networks"][role]
+            key = {"posenet": "crop_size", "handsegnet": "segment_size"}[role]
+            graph[key] = run_folder.read_json(os.path.join(runs[role], run_folder.RECIPE))["crop_size"]
+        for part in networks[role].get("shards", [networks[role]]):
+            target = os.path.join(folder, part["file"])
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            shutil.copyfile(os.path.join(origin, part["file"]), target)
+    graph = {key: value for key, value in graph.items() if key not in ("calibration", "candidates")}
+    entry = base.entry | {"networks": networks, "graph": graph | {"peaks": 1}}
+    return dataclasses.replace(base, name=os.path.basename(folder), folder=folder, entry=entry)
+
+
+def read_labels(photos):
+    """(paths, dict of uv, xyz, side) of labelled photographs; ValueError naming what is wrong."""
+    path = os.path.join(photos, "truth.npz")
+    with np.load(path) as file:
+        missing = sorted({"names", "uv", "xyz", "side"} - set(file))
+        if missing:
+            raise ValueError(f"{path}: lacks {', '.join(missing)}")
+        labels = {key: file[key] for key in ("names", "uv", "xyz", "side")}
+    count = len(labels["names"])
+    for key, shape in (("uv", (count, len(INDEX), 2)), ("xyz", (count, len(INDEX), 3)), ("side", (count,))):
+        if labels[key].shape != shape or not count:
+            raise ValueError(f"{path}: {key} is {labels[key].shape}, expected {shape}, N at least 1")
+    return [os.path.join(photos, "images", str(name)) for name in labels.pop("names")], labels
+
+
+def score(weight_set, paths, labels):
+    """{column: value}: the best hand of each photograph against its labels; a hand not found is an error."""
+    predictions = HandPoseEstimator(weight_set, max_hands=1)(paths)
+    found = np.array([bool(prediction.hands) for prediction in predictions])
+    hands = [prediction.hands[0] if prediction.hands else None for prediction in predictions]
+    uv = np.stack([hand.keypoints_uv if hand else np.zeros((len(INDEX), 2)) for hand in hands])
+    xyz = np.stack([hand.keypoints_xyz if hand else np.zeros((len(INDEX), 3)) for hand in hands])
+    right = [hand.side == side for hand, side in zip(hands, labels["side"], strict=True) if hand]
+    moved = metrics.align(xyz, labels["xyz"], "scale", root=INDEX["middle_mcp"])
+    flat = metrics.keypoint_errors(uv, labels["uv"], found)[:, FINGERS]
+    deep = metrics.keypoint_errors(moved, labels["xyz"], found)[:, FINGERS]
+    values = metrics.summary_2d(flat) | metrics.summary_3d(deep, "scale")
+    values |= {"hands_found": found.mean(), "side_right": np.mean(right) if right else None}
+    values["epe_pooled_median_px"] = metrics.epe(flat)["pooled_median"]
+    return {column["key"]: values[column["key"]] for column in COLUMNS}
+
+
+def value(arguments):
+    """The result of the command line's arguments, and its figures."""
+    start, sets = time.time(), dict(one.split("=", 1) for one in arguments.data)
+    paths, labels = read_labels(arguments.photos)
+    base = manifest.find(arguments.weights)
+    made, runs = trainings(sets, arguments)
+    side_by_side.train(made, arguments.jobs or side_by_side.jobs_for(len(made)), METRICS)
+    rows = []
+    for chain, roles in CHAINS.items():
+        for name in sets:
+            folder = os.path.join(arguments.run, "sets", f"{name}-{chain}")
+            weight_set = exchanged(base, {role: runs[name, role] for role in roles}, folder)
+            rows.append(results.row(f"{chain}, {name}", score(weight_set, paths, labels)))
+    samples = {
+        name: results.data_identity(folder, "training", read_info(folder)["splits"]["training"]["samples"])
+        for name, folder in sets.items()
+    }
+    result = results.make(
+        "value",
+        "What data sets are worth: networks trained alike, on photographs",
+        COLUMNS,
+        rows,
+        data={"name": "photographs", "split": "labels", "samples": len(paths), "sha256": _hash(arguments)},
+        seed=arguments.seed,
+        options={"sets": samples, "settings": {key: list(value) for key, value in SETTINGS.items()}}
+        | {"common": list(COMMON), "steps": {role: getattr(arguments, f"{role}_steps") for role in PROGRAMS}},
+        notes=[
+            "PoseNet, HandSegNet: that network alone is of the data set, the others are those of "
+            f"{base.name} without the hand model; both: both are."
+        ],
+        seconds=time.time() - start,
+    )
+    return result, {}
+
+
+def _hash(arguments):
+    return manifest.file_sha256(os.path.join(arguments.photos, "truth.npz"))
+
+
+def parse(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", nargs="+", required=True, metavar="NAME=RECORDS")
+    parser.add_argument("--photos", required=True, help="folder with images/ and truth.npz")
+    parser.add_argument("--run", required=True, help="folder of the trainings; unfinished ones go on")
+    parser.add_argument("--weights", default="lite", help="a weight set to put the networks into")
+    parser.add_argument("--backgrounds", help="folder with photographs, for all sets")
+    parser.add_argument("--posenet-steps", type=int, default=2400, help="of 32 hands (%(default)s)")
+    parser.add_argument("--handsegnet-steps", type=int, default=1200, help="of 32 pictures (%(default)s)")
+    parser.add_argument("--jobs", type=int, help="networks to train at a time; by default one a core")
+    parser.add_argument("--seed", type=int, default=0)
+    results.add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    names = [one.partition("=")[0] for one in arguments.data if one.partition("=")[2]]
+    if len(names) < len(arguments.data) or len(set(names)) < len(names) or "" in names:
+        parser.error(f"--data {' '.join(arguments.data)}: NAME=RECORDS expected, each name once")
+    if any("/" in name for name in names):
+        parser.error(f"--data: names without / expected, got {', '.join(names)}")
+    return arguments
+
+
+def main(argv=None):
+    return results.write(value, parse(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
