@@ -103,7 +103,7 @@ def read_labels(photos):
 
 def score(weight_set, paths, labels):
     """{column: value}: the best hand of each photograph against its labels; a hand not found is an error."""
-    predictions = HandPoseEstimator(weight_set, max_hands=1)(paths)
+    predictions = HandPoseEstimator(weight_set, max_hands=1).predict(paths)
     found = np.array([bool(prediction.hands) for prediction in predictions])
     hands = [prediction.hands[0] if prediction.hands else None for prediction in predictions]
     uv = np.stack([hand.keypoints_uv if hand else np.zeros((len(INDEX), 2)) for hand in hands])

@@ -39,21 +39,23 @@ def test_scores_of_known_predictions(tmp_path, monkeypatch):
     hands[1].keypoints_xyz = np.zeros_like(hands[1].keypoints_xyz)  # 3D far off, 2D right
     asked = []
 
-    def estimator(weight_set, max_hands):
-        return lambda paths: asked.extend(paths) or [SimpleNamespace(hands=[hand]) for hand in hands]
+    def nobody(paths):
+        return [SimpleNamespace(hands=[])] * len(paths)
 
-    monkeypatch.setattr(value, "HandPoseEstimator", estimator)
+    def predict(paths):
+        asked.extend(paths)
+        return [SimpleNamespace(hands=[hand]) for hand in hands]
+
+    monkeypatch.setattr(value, "HandPoseEstimator", lambda *_, **__: SimpleNamespace(predict=predict))
     paths, known = value.read_labels(str(tmp_path))
     found = value.score(None, paths, known)
     assert asked == [str(tmp_path / "images" / f"{number}.png") for number in range(3)]
     assert found["hands_found"] == 1 and found["side_right"] == pytest.approx(2 / 3)
     assert found[value.UV] == pytest.approx(0.9, abs=0.03)  # 20 thresholds
-    assert found[value.XYZ] == pytest.approx(2 / 3, abs=0.05)
+    assert 2 / 3 < found[value.XYZ] < 0.8  # of a hand in one point some keypoints are near
     assert found["epe_pooled_median_px"] == pytest.approx(3)
 
-    monkeypatch.setattr(
-        value, "HandPoseEstimator", lambda *_, **__: lambda paths: [SimpleNamespace(hands=[])] * len(paths)
-    )
+    monkeypatch.setattr(value, "HandPoseEstimator", lambda *_, **__: SimpleNamespace(predict=nobody))
     nothing = value.score(None, paths, known)
     assert nothing["hands_found"] == nothing[value.UV] == nothing[value.XYZ] == 0
     assert nothing["side_right"] is None
@@ -76,18 +78,28 @@ def test_labels_and_arguments_that_cannot_be_used(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_networks_of_two_sets_are_trained_once_and_scored(tmp_path, monkeypatch):
+def test_networks_of_a_set_are_trained_once_and_scored(tmp_path, monkeypatch):
     write_photos(tmp_path)
     tiny = ("batch=2", "steps=1", "epoch_steps=1", "warmup=0", "ema=0.5", "validation=2")
     monkeypatch.setattr(value, "COMMON", tiny)
-    sets = [f"{name}={write_toy_records(tmp_path / name)}" for name in ("one", "two")]
-    options = ["--data", *sets, "--photos", str(tmp_path), "--run", str(tmp_path / "run"), "--jobs", "1"]
+    os.makedirs(tmp_path / "records")
+    write_toy_records(tmp_path / "records")
+    options = [
+        "--data",
+        f"toy={tmp_path / 'records'}",
+        "--photos",
+        str(tmp_path),
+        "--run",
+        str(tmp_path / "run"),
+        "--jobs",
+        "1",
+    ]
     options += ["--out", str(tmp_path / "out"), "--posenet-steps", "1", "--handsegnet-steps", "1"]
     assert value.main(options) == 0
     first = json.loads((tmp_path / "out" / "value.json").read_text())
     names = [row["name"] for row in first["rows"]]
-    assert names == [f"{chain}, {name}" for chain in value.CHAINS for name in ("one", "two")]
-    assert set(first["options"]["sets"]) == {"one", "two"} and first["data"]["samples"] == 3
+    assert names == [f"{chain}, toy" for chain in value.CHAINS]
+    assert first["options"]["sets"]["toy"]["samples"] == 12 and first["data"]["samples"] == 3
     assert all(0 <= row["values"]["hands_found"] <= 1 for row in first["rows"])
     monkeypatch.setattr(side_by_side, "_run", lambda *_: pytest.fail("trained again"))
     assert value.main(options) == 0
