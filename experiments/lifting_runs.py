@@ -55,9 +55,8 @@ def _archive(poses, split):
 def train(folder, variants, settings, seed=0, jobs=None):
     """Trains (the rest of) those variants that are not there yet, in this order.
 
-    folder: of `prepare`.  settings: `--set` of experiments.lifting, a value of `SETTINGS`.  jobs: how many at
-    a time; None for as many as the machine is good for.  Errors: see `side_by_side.train`; ValueError for an
-    unknown variant.
+    folder: of `prepare`.  settings: `--set` of experiments.lifting, a value of `SETTINGS`.  jobs, errors: see
+    `side_by_side.train`; ValueError for an unknown variant.
     """
     data = ",".join(os.path.join(folder, POSES.format(split)) for split in ("training", "evaluation"))
     trainings = {}
@@ -67,8 +66,7 @@ def train(folder, variants, settings, seed=0, jobs=None):
         options = ["--data", data, "--run", _run(folder, variant, seed)]
         options += [f"--set={one}" for one in (f"variant={variant}", f"seed={seed}", *settings)]
         trainings[variant] = ("experiments.lifting", options)
-    jobs = jobs or side_by_side.jobs_for(len(trainings))
-    side_by_side.train(trainings, jobs, {"experiments.lifting": lifting.OPTIONS["monitor"]})
+    side_by_side.train(trainings, jobs)
 
 
 def _run(folder, variant, seed):

@@ -4,6 +4,7 @@ Networks as small as ours gain little from a second core: two cores do half as m
 each as with one after the other.
 """
 
+import argparse
 import concurrent.futures
 import contextlib
 import importlib
@@ -27,18 +28,32 @@ def jobs_for(count):
     return 1 if has_graphics_card() else max(1, min(cores(), count))
 
 
-def train(trainings, jobs, metric):
-    """Runs those training programs that have not ended yet, `jobs` at a time, in this order.
+def add_argument(parser):
+    """--jobs of every program that trains side by side; None where it is not given."""
+    text = "networks to train at a time; by default one a core"
+    parser.add_argument("--jobs", type=_at_least_one, metavar="N", help=text)
+
+
+def _at_least_one(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"at least 1 expected, got {number}")
+    return number
+
+
+def train(trainings, jobs=None):
+    """Runs those training programs that have not ended yet, in this order.
 
     trainings: {name: (program, arguments)}, such as ("experiments.lifting", ["--data", ..., "--run", RUN]).
-    metric: {program: column of its log to print after every epoch}.
+    Whether one has ended says its run folder alone, so other arguments need another folder.
+    jobs: how many at a time; None for as many as the machine is good for.
 
     A run folder gets seconds.txt when its program has ended, and what the program printed in output.txt,
     unless it had the machine to itself.  Raises what a program raises, SystemExit for instance, when those
     that are running have ended; OSError if one was killed.  The same call goes on where it was.
     """
     left = {name: each for name, each in trainings.items() if seconds(_folder(each[1])) is None}
-    jobs = min(jobs, len(left))
+    jobs = min(jobs or jobs_for(len(left)), len(left))
     if jobs < 2:
         for program, arguments in left.values():
             _run(program, arguments)
@@ -49,7 +64,7 @@ def train(trainings, jobs, metric):
     with concurrent.futures.ProcessPoolExecutor(jobs, context, follow_parent) as pool:
         tasks = [pool.submit(_run_apart, *each, share) for each in left.values()]
         try:
-            _watch(tasks, left, metric)
+            _watch(tasks, left)
         except concurrent.futures.process.BrokenProcessPool:
             reason = "a training ended suddenly (out of memory?); the same command goes on where it was"
             raise OSError(f"{reason}, with fewer --jobs if need be") from None
@@ -66,14 +81,14 @@ def seconds(run):
         return float(file.read())
 
 
-def _watch(tasks, trainings, metric):
+def _watch(tasks, trainings):
     """Prints each epoch as it ends, until all tasks have; raises what one of them raised."""
     waiting = set(tasks)
     shown = {name: len(_log(arguments)) for name, (_, arguments) in trainings.items()}
     while waiting:
         done, waiting = concurrent.futures.wait(waiting, EVERY, concurrent.futures.FIRST_COMPLETED)
         for name, (program, arguments) in trainings.items():
-            rows, column = _log(arguments), metric[program]
+            rows, column = _log(arguments), importlib.import_module(program).OPTIONS["monitor"]
             for row in rows[shown[name] :]:
                 print(f"{name}: epoch {int(row['epoch']) + 1}, {column} {row[column]:.4g}", flush=True)
             shown[name] = len(rows)

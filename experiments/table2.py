@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 
-from experiments import lifting_runs, plots, results
+from experiments import lifting_runs, plots, results, side_by_side
 from experiments.annotations import WHICH, load_hands
 from hand3d import manifest, metrics
 from hand3d.networks.lifting import VARIANTS
@@ -225,7 +225,7 @@ def parse(argv=None):
     parser.add_argument("--variants", default=",".join(VARIANTS), help="comma-separated, all by default")
     parser.add_argument("--weights", default="lite", help="a weight set to compare with; none for none")
     parser.add_argument("--cache", default=lifting_runs.CACHE, help="folder of the trained networks")
-    parser.add_argument("--jobs", type=int, help="networks to train at a time; by default one a core")
+    side_by_side.add_argument(parser)
     parser.add_argument("--seed", type=int, default=0)
     results.add_arguments(parser)
     arguments = parser.parse_args(argv)
@@ -233,8 +233,6 @@ def parse(argv=None):
     unknown = sorted(set(arguments.variants) - set(VARIANTS))
     if unknown:
         parser.error(f"--variants: {', '.join(unknown)} unknown; there are {', '.join(VARIANTS)}")
-    if arguments.jobs is not None and arguments.jobs < 1:
-        parser.error(f"--jobs: at least 1 expected, got {arguments.jobs}")
     return arguments
 
 

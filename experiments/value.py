@@ -11,6 +11,7 @@ new one of its own data set.  Lifting is the shipped set's in all rows.
 
 import argparse
 import dataclasses
+import hashlib
 import os
 import shutil
 import sys
@@ -25,7 +26,6 @@ from hand3d.skeleton import INDEX, ROOT
 from pipelines.records import read_info
 
 PROGRAMS = {"posenet": "experiments.posenet", "handsegnet": "experiments.handsegnet"}
-METRICS = {"experiments.posenet": "val_epe_px", "experiments.handsegnet": "val_iou"}
 # smaller pictures and batches than the shipped networks', for two cores without a graphics card
 SETTINGS = {
     "posenet": ("stages=1", "crop_size=96", "cut=128", "roll=0.4", "roll_any=0.1", "side_weight=0.5"),
@@ -44,18 +44,23 @@ COLUMNS = [
 FINGERS = [keypoint for keypoint in range(len(INDEX)) if keypoint != ROOT]  # what a root is differs
 
 
-def trainings(sets, arguments):
-    """{name: (program, arguments)} of `side_by_side.train`, and {(set, role): run folder}."""
+def trainings(sets, identities, arguments):
+    """{name: (program, arguments)} of `side_by_side.train`, and {(set, role): run folder}.
+
+    identities: {set: hash of its training split}.  A folder is named after all that its network depends on,
+    so that other settings or other pictures train anew.
+    """
     made, runs = {}, {}
     for role, program in PROGRAMS.items():
         for name, folder in sets.items():
-            run = runs[name, role] = os.path.join(arguments.run, f"{role}-{name}")
             steps = getattr(arguments, f"{role}_steps")
             settings = (*SETTINGS[role], *COMMON, f"steps={steps}", f"seed={arguments.seed}")
+            key = repr((settings, identities[name], arguments.backgrounds)).encode()
+            run = os.path.join(arguments.run, f"{role}-{name}-{hashlib.sha256(key).hexdigest()[:10]}")
             options = ["--data", folder, "--run", run, *(f"--set={one}" for one in settings)]
             if arguments.backgrounds:
                 options += ["--backgrounds", arguments.backgrounds]
-            made[f"{role} on {name}"] = (program, options)
+            made[f"{role} on {name}"], runs[name, role] = (program, options), run
     return made, runs
 
 
@@ -113,8 +118,7 @@ def score(weight_set, paths, labels):
     flat = metrics.keypoint_errors(uv, labels["uv"], found)[:, FINGERS]
     deep = metrics.keypoint_errors(moved, labels["xyz"], found)[:, FINGERS]
     values = metrics.summary_2d(flat) | metrics.summary_3d(deep, "scale")
-    values |= {"hands_found": found.mean(), "side_right": np.mean(right) if right else None}
-    values["epe_pooled_median_px"] = metrics.epe(flat)["pooled_median"]
+    values["side_right"] = np.mean(right) if right else None
     return {column["key"]: values[column["key"]] for column in COLUMNS}
 
 
@@ -123,18 +127,18 @@ def value(arguments):
     start, sets = time.time(), dict(one.split("=", 1) for one in arguments.data)
     paths, labels = read_labels(arguments.photos)
     base = manifest.find(arguments.weights)
-    made, runs = trainings(sets, arguments)
-    side_by_side.train(made, arguments.jobs or side_by_side.jobs_for(len(made)), METRICS)
+    samples = {
+        name: results.data_identity(folder, "training", read_info(folder)["splits"]["training"]["samples"])
+        for name, folder in sets.items()
+    }
+    made, runs = trainings(sets, {name: one["sha256"] for name, one in samples.items()}, arguments)
+    side_by_side.train(made, arguments.jobs)
     rows = []
     for chain, roles in CHAINS.items():
         for name in sets:
             folder = os.path.join(arguments.run, "sets", f"{name}-{chain}")
             weight_set = exchanged(base, {role: runs[name, role] for role in roles}, folder)
             rows.append(results.row(f"{chain}, {name}", score(weight_set, paths, labels)))
-    samples = {
-        name: results.data_identity(folder, "training", read_info(folder)["splits"]["training"]["samples"])
-        for name, folder in sets.items()
-    }
     result = results.make(
         "value",
         "What data sets are worth: networks trained alike, on photographs",
@@ -168,7 +172,7 @@ def parse(argv=None):
     parser.add_argument("--backgrounds", help="folder with photographs, for all sets")
     parser.add_argument("--posenet-steps", type=int, default=2400, help="of 32 hands (%(default)s)")
     parser.add_argument("--handsegnet-steps", type=int, default=1200, help="of 32 pictures (%(default)s)")
-    parser.add_argument("--jobs", type=int, help="networks to train at a time; by default one a core")
+    side_by_side.add_argument(parser)
     parser.add_argument("--seed", type=int, default=0)
     results.add_arguments(parser)
     arguments = parser.parse_args(argv)

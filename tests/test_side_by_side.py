@@ -68,7 +68,7 @@ def test_a_killed_training_is_named(tmp_path, monkeypatch):
     trainings = {name: (__name__, ["--run", str(tmp_path / name)]) for name in NAMES}
     monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__))
     with pytest.raises(OSError, match="a training ended suddenly .*goes on where it was"):
-        side_by_side.train(trainings, 2, {__name__: "loss"})
+        side_by_side.train(trainings, 2)
 
 
-main = _killed  # of this module as a training program
+main, OPTIONS = _killed, {"monitor": "loss"}  # of this module as a training program

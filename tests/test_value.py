@@ -84,16 +84,8 @@ def test_networks_of_a_set_are_trained_once_and_scored(tmp_path, monkeypatch):
     monkeypatch.setattr(value, "COMMON", tiny)
     os.makedirs(tmp_path / "records")
     write_toy_records(tmp_path / "records")
-    options = [
-        "--data",
-        f"toy={tmp_path / 'records'}",
-        "--photos",
-        str(tmp_path),
-        "--run",
-        str(tmp_path / "run"),
-        "--jobs",
-        "1",
-    ]
+    toy, photos, run = f"toy={tmp_path / 'records'}", str(tmp_path), str(tmp_path / "run")
+    options = ["--data", toy, "--photos", photos, "--run", run, "--jobs", "1"]
     options += ["--out", str(tmp_path / "out"), "--posenet-steps", "1", "--handsegnet-steps", "1"]
     assert value.main(options) == 0
     first = json.loads((tmp_path / "out" / "value.json").read_text())
@@ -101,7 +93,9 @@ def test_networks_of_a_set_are_trained_once_and_scored(tmp_path, monkeypatch):
     assert names == [f"{chain}, toy" for chain in value.CHAINS]
     assert first["options"]["sets"]["toy"]["samples"] == 12 and first["data"]["samples"] == 3
     assert all(0 <= row["values"]["hands_found"] <= 1 for row in first["rows"])
-    monkeypatch.setattr(side_by_side, "_run", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(side_by_side, "_run", lambda program, _: pytest.fail(f"{program} again"))
+    with pytest.raises(pytest.fail.Exception, match="posenet again"):  # other steps: another network
+        value.main([*options, "--posenet-steps", "2"])
     assert value.main(options) == 0
     again = json.loads((tmp_path / "out" / "value.json").read_text())
     assert [row["values"] for row in again["rows"]] == [row["values"] for row in first["rows"]]
