@@ -26,7 +26,7 @@ import keras
 import numpy as np
 
 from experiments import common, handsegnet, lifting, posenet, recipes
-from hand3d import manifest
+from hand3d import manifest, memory
 from hand3d.files import write_atomic
 from hand3d.training import HandSegNetTraining, LiftingTraining, PoseNetTraining
 
@@ -115,6 +115,7 @@ def tune(role, weight_set, arguments):
     """Fine-tunes one network; returns {role: network} of what it made and its scores, a dict."""
     recipe = recipe_of(role, weight_set.entry.get("graph", {}), arguments.set)
     recipe = recipes.with_precision(recipe, os.path.join(arguments.run, role))
+    memory.keep()
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(recipe.precision)
     weights = manifest.load(weight_set)

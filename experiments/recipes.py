@@ -11,6 +11,7 @@ import keras
 from experiments import devices, machines
 from experiments.callbacks import RunError
 from experiments.run_folder import RECIPE, open_run, read_json  # noqa: F401 (others take it from here)
+from hand3d import memory
 from hand3d.cores import multiplies_bfloat16
 
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -18,7 +19,7 @@ AUTO = "auto"  # precision: bfloat16 where the machine has arithmetic for it, el
 
 
 def start(recipes, description, argv=None, program=""):
-    """Command line -> (arguments, recipe); sets the recipe's seed and precision and prints it.
+    """Command line -> (arguments, recipe); sets the recipe's seed and precision, keeps memory, prints it.
 
     recipes: {name: frozen dataclass}.  `--set key=value` changes a field and has its type; an unknown
     key ends the program with the list of known ones.  program: name of the module that trains.
@@ -51,6 +52,7 @@ def start(recipes, description, argv=None, program=""):
             devices.prepare(arguments.devices)
     except ValueError as error:
         parser.error(str(error))
+    memory.keep()
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(recipe.precision)
     shown = " ".join(f"{key}={_text(value)}" for key, value in dataclasses.asdict(recipe).items())

@@ -46,19 +46,41 @@ def test_scores_of_known_predictions(tmp_path, monkeypatch):
         asked.extend(paths)
         return [SimpleNamespace(hands=[hand]) for hand in hands]
 
-    monkeypatch.setattr(value, "HandPoseEstimator", lambda *_, **__: SimpleNamespace(predict=predict))
+    def estimator(weight_set, **options):
+        assert options == {"min_score": 0, "max_hands": 1}
+        return SimpleNamespace(predict=predict)
+
+    monkeypatch.setattr(value, "HandPoseEstimator", estimator)
     paths, known = value.read_labels(str(tmp_path))
-    found = value.score(None, paths, known)
+    found, areas = value.score(None, paths, known)
     assert asked == [str(tmp_path / "images" / f"{number}.png") for number in range(3)]
     assert found["hands_found"] == 1 and found["side_right"] == pytest.approx(2 / 3)
     assert found[value.UV] == pytest.approx(0.9, abs=0.03)  # 20 thresholds
     assert 2 / 3 < found[value.XYZ] < 0.8  # of a hand in one point some keypoints are near
     assert found["epe_pooled_median_px"] == pytest.approx(3)
+    for key in (value.UV, value.XYZ):
+        assert areas[key].shape == (3,) and areas[key].mean() == pytest.approx(found[key])
+    assert areas[value.XYZ][1] < areas[value.XYZ][0] == areas[value.XYZ][2]
 
     monkeypatch.setattr(value, "HandPoseEstimator", lambda *_, **__: SimpleNamespace(predict=nobody))
-    nothing = value.score(None, paths, known)
+    nothing, _ = value.score(None, paths, known)
     assert nothing["hands_found"] == nothing[value.UV] == nothing[value.XYZ] == 0
     assert nothing["side_right"] is None
+
+
+def test_gain_and_its_interval():
+    rng = np.random.default_rng(0)
+    others = rng.uniform(0, 1, 60)  # photographs differ far more than the networks
+    gains = rng.normal(0.05, 0.1, 60)
+    mean, low, high = value.gain(others + gains, others, 0)
+    assert mean == pytest.approx(gains.mean())
+    half = 1.96 * gains.std() / 60**0.5
+    assert (low, high) == pytest.approx((mean - half, mean + half), abs=half / 10)
+    assert value.gain([0.5], [0.25], 0) == (0.25, 0.25, 0.25)
+    areas = {name: {value.UV: one, value.XYZ: one} for name, one in (("a", others), ("b", others + gains))}
+    (sentence,) = value.gains("both", areas, 0)
+    assert sentence.startswith("both, b beyond a") and f"2D AUC 0-30 px {mean:+.3f} ({low:+.3f}" in sentence
+    assert not list(value.gains("both", {"a": areas["a"]}, 0))
 
 
 def test_labels_and_arguments_that_cannot_be_used(tmp_path, capsys):

@@ -16,7 +16,7 @@ from experiments.callbacks import LAST, SaveState, save_weights
 from experiments.common import load_state
 from experiments.lifting_runs import lifter_of
 from experiments.run_folder import LOG, cut_log
-from hand3d import crops, layers, manifest
+from hand3d import crops, layers, manifest, memory
 from hand3d.files import write_atomic
 from hand3d.skeleton import NUM_KEYPOINTS, SIDES
 
@@ -73,6 +73,7 @@ def learn(model, recipe, run, examples):
     cut_log(run, done)
     if done < recipe.epochs:
         state = SaveState(run, recipe.epoch_steps)
+        memory.keep()
         model.fit(
             batches(rest, recipe.batch, recipe.seed + done),  # resumed: in another order
             validation_data=batches(measured, BATCH),
