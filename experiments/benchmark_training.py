@@ -116,24 +116,29 @@ def measure(stage, recipe, rounds):
     return {"batch": recipe.batch, "precision": recipe.precision, "GFLOP": round(gflop, 2), "rows": rows}
 
 
+def _ended(run):
+    """{epoch: (file, time in seconds)}: when a run's epochs ended; each start has a file of its own."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    ended = {}
+    for path in sorted(glob.glob(os.path.join(glob.escape(run), "tensorboard", "train", "*"))):
+        events = EventAccumulator(path, size_guidance={"tensors": 0}).Reload()  # 0: all of them
+        if "epoch_loss" in events.Tags()["tensors"]:
+            ended |= {event.step: (path, event.wall_time) for event in events.Tensors("epoch_loss")}
+    return ended
+
+
 def spent(run):
     """What a run spent its time with: {"epochs", "waiting_share", "rest_share"}, from the second epoch on.
 
     waiting_share: of the time of the steps.  rest_share: of all time from one epoch's end to the next one's.
     OSError or ValueError naming what is missing.
     """
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     recipe = run_folder.read_json(os.path.join(run, run_folder.RECIPE))
     if recipe is None:
         raise ValueError(f"{run}: no {run_folder.RECIPE}; a folder of a training run is expected")
     rows = {int(row["epoch"]): row for row in run_folder.read_log(run)}
-    ended = {}
-    for path in sorted(glob.glob(os.path.join(glob.escape(run), "tensorboard", "train", "*"))):
-        events = EventAccumulator(path, size_guidance={"tensors": 0}).Reload()  # 0: all of them
-        if "epoch_loss" in events.Tags()["tensors"]:  # each start has a file of its own
-            times = {event.step: event.wall_time for event in events.Tensors("epoch_loss")}
-            ended |= {step: (path, time) for step, time in times.items()}
+    ended = _ended(run)
     examples, waiting, rest = recipe["epoch_steps"] * recipe["batch"], [], []
     for step, (path, time) in ended.items():
         if step in rows and ended.get(step - 1, ("", 0))[0] == path:
