@@ -7,7 +7,8 @@ Steps of `experiments.handsegnet|posenet|lifting` on a batch of noise, by turns 
 same precision.  Operations are counted three times those of the network's forward pass (its outputs, and the
 gradients of weights and inputs); augmentation, metrics and optimiser do no counted ones.  "network alone" is
 the network's forward and backward pass on pictures that are ready; "memory given back" is the whole step
-before `hand3d.memory.keep`, which the programs call.
+before `hand3d.memory.keep`, which the programs call.  Each stage has a process of its own, whose memory none
+before it has kept.
 
 With --runs, what runs spent their time with, from their logs: waiting for data, and all that is no training
 step (validation, pictures, checkpoints).
@@ -16,6 +17,7 @@ step (validation, pictures, checkpoints).
 import argparse
 import glob
 import json
+import multiprocessing
 import os
 import sys
 
@@ -201,7 +203,12 @@ def chosen(stage, arguments):
     settings = [setting for setting in arguments.set if setting.partition("=")[0] in fields[stage]]
     if arguments.precision:
         settings.append(f"precision={recipes.PRECISIONS[arguments.precision]}")
-    return recipes.with_precision(recipes.change(PROGRAMS[stage].RECIPES[arguments.recipe], settings))
+    recipe = recipes.change(PROGRAMS[stage].RECIPES[arguments.recipe], settings)
+    if getattr(recipe, "frozen", ""):
+        raise ValueError(
+            f"--set frozen={recipe.frozen}: operations are counted for a network that all learns"
+        )
+    return recipes.with_precision(recipe)
 
 
 def main(argv=None):
@@ -211,10 +218,10 @@ def main(argv=None):
         if arguments.runs:
             result["runs"] = {run: spent(run) for run in arguments.runs}
         else:
-            measured = {
-                stage: measure(stage, recipe, arguments.rounds) for stage, recipe in arguments.chosen.items()
-            }
-            result["stages"] = measured
+            result["stages"] = {}
+            for stage, recipe in arguments.chosen.items():
+                with multiprocessing.get_context("spawn").Pool(1) as process:
+                    result["stages"][stage] = process.apply(measure, (stage, recipe, arguments.rounds))
         show(result)
         if arguments.json:
             write_atomic(arguments.json, json.dumps(result, indent=1).encode())

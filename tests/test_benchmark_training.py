@@ -14,9 +14,7 @@ TINY = ["--set", "width=0.25", "--set", "batch=2", "--set", "crop_size=32", "--s
 
 
 @pytest.mark.slow
-def test_steps_beside_matrix_products(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(benchmark.measuring, "MATRIX", 64)
-    monkeypatch.setattr(benchmark.memory, "keep", lambda: True)  # for the whole process otherwise
+def test_steps_beside_matrix_products(tmp_path, capsys):
     path = str(tmp_path / "speed.json")
     stages = ["posenet", "lifting"]
     benchmark.main(["--stages", *stages, *TINY, "--rounds", "1", "--json", path])
@@ -60,6 +58,7 @@ def test_arguments_and_folders_that_cannot_be_used(tmp_path, capsys):
         (["--rounds", "0"], "--rounds 0: at least 1"),
         (["--set", "nothing=1"], "--set nothing=1: no such key"),
         (["--stages", "lifting", "--set", "crop_size=32"], "--set crop_size=32: no such key"),
+        (["--stages", "posenet", "--set", "frozen=stem"], "--set frozen=stem: operations are counted"),
     ):
         with pytest.raises(SystemExit):
             benchmark.parse(wrong)

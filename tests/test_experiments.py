@@ -134,6 +134,29 @@ def test_a_killed_run_goes_on(tmp_path, monkeypatch):
         recipes.open_run(str(tmp_path), Recipe(learning_rate=0.5), begun=True)
 
 
+def test_the_validation_does_not_tune_itself(tmp_path, monkeypatch):
+    given = []
+
+    def fit(self, data, validation_data, **options):
+        given.append(validation_data)
+        raise KeyboardInterrupt
+
+    def data(start):
+        return tf.data.Dataset.from_tensors(toy_batch(np.random.default_rng(1)))
+
+    monkeypatch.setattr(PoseNetTraining, "fit", fit)
+    model = PoseNetTraining(toy_posenet(), Augment(SIZE, 1.25))
+    arguments = argparse.Namespace(run=str(tmp_path), init=None)
+    with pytest.raises(KeyboardInterrupt):
+        common.train(
+            model, Recipe(), arguments, data, data(0), monitor="val_epe_px", mode="min", role="posenet"
+        )
+    assert data(0).options().autotune.enabled is not False
+    assert given[0].options().autotune.enabled is False
+    arrays = {"picture": np.zeros(3)}
+    assert common.untuned(arrays) is arrays and common.untuned(None) is None
+
+
 def test_compiled_augmentation_is_the_same():
     batch = toy_batch(np.random.default_rng(0))
     plain, compiled = (
