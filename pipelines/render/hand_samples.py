@@ -19,6 +19,11 @@ from pipelines.render.hand_pose import ANGLES
 
 FOLDED = np.radians(70)  # flexion of the PIP joint
 INDEPENDENT = 0.3  # share of the hands whose fingers are bent each on its own
+CLEAR = 0.7  # of these: each finger plainly straight or plainly folded, the thumb mostly on a folded one
+_FOLDED = ("fold", "tuck", "down", "grip")
+# of the other hands: states of a finger, and how often
+_KINDS = ("up", "lean", "back", "fold", "tuck", "down", "grip", "half", "hook", "claw", "loose")
+_SHARES = (0.36, 0.05, 0.05, 0.1, 0.1, 0.1, 0.08, 0.06, 0.03, 0.03, 0.04)
 # up to here, of the others: between two poses of the action; blended with a pose of another action
 BETWEEN, BLENDED = 2 / 7, 0.4
 # action -> the poses of all actions of its split, which may be blended in
@@ -97,30 +102,39 @@ def _shift(contact, angles, rng):
 
 def _independent(rng):
     """Angles and contacts of a hand each of whose fingers is straight, folded or in between by itself."""
-    kinds = ["up", "lean", "back", "fold", "tuck", "down", "grip", "half", "hook", "claw", "loose"]
-    share = [0.36, 0.05, 0.05, 0.1, 0.1, 0.1, 0.08, 0.06, 0.03, 0.03, 0.04]
-    states = [rng.choice(kinds, p=share) for _ in range(4)]
+    clear = rng.random() < CLEAR
+    states = _clear_states(rng) if clear else [rng.choice(_KINDS, p=_SHARES) for _ in range(4)]
     spread = rng.uniform(-2, 13)
-    folded = [k for k, s in enumerate(states) if s in ("fold", "tuck", "down", "grip")]
+    folded = [k for k, s in enumerate(states) if s in _FOLDED]
+    free, on_back = (0.2, 0.65) if clear else (0.45, 0.85)
     contacts = []
     roll = rng.random()
-    if roll < 0.45 or not folded:
+    if roll < free or not folded:
         thumb = rng.choice(
             ["up", "out", "side", "loose", "round", "ahead"], p=[0.3, 0.2, 0.12, 0.18, 0.08, 0.12]
         )
-    elif roll < 0.85:
-        thumb = "over"
-        finger = int(rng.choice(folded))
-        if finger < 3:
-            contacts = ["on_" + ("index", "middle", "ring")[finger]]
-        elif states[3] != "up":
-            thumb, contacts = "palm", []
     else:
-        thumb, finger = "oppose", int(rng.choice(folded))
-        states[finger] = "pinch"
-        contacts = [("index", "middle", "ring", "little")[finger]]
+        finger = int(rng.choice(folded))
+        if roll < on_back and finger < 3:
+            thumb, contacts = "over", ["on_" + ("index", "middle", "ring")[finger]]
+        elif roll < on_back and rng.random() < 0.5:
+            thumb = "palm"  # it does not reach over the little finger
+        else:
+            thumb, contacts = "oppose", [("index", "middle", "ring", "little")[finger]]
+            states[finger] = "pinch"
     angles = list(THUMB_STATES[thumb])
     for k, state in enumerate(states):
         mcp, pip, dip = FINGER_STATES[state]
         angles += [mcp, SPREAD[k] * spread, pip, dip]
     return np.radians(angles), contacts
+
+
+def _clear_states(rng):
+    """States of four fingers, each plainly straight or plainly folded, neither all of them.
+
+    Numbers and letters of signs are such hands.  Every one of the 14 patterns comes as often.
+    """
+    pattern = int(rng.integers(1, 2**4 - 1))
+    straight = rng.choice(["up", "back", "lean"], size=4, p=[0.7, 0.15, 0.15])
+    folded = rng.choice(_FOLDED, size=4, p=[0.3, 0.2, 0.35, 0.15])
+    return [str((folded if pattern >> k & 1 else straight)[k]) for k in range(4)]
