@@ -65,12 +65,12 @@ def stage_times(estimator, photo, runs, peak):
     photo: path.  peak: as of `matmul_gflops`.  Returns (canvas side, {stage: times}, {network: dict}).
     """
     picture = load_image(photo, max_side=PICTURE_SIDE)
-    canvas = estimator.fit(picture.pixels)[0].shape[:2]
+    canvas = estimator.fit(picture.picture)[0].shape[:2]
     crop = estimator.model.get_layer("crop").crop_size
     sizes = {"handsegnet": estimator.model.get_layer("mask").size, "posenet": (crop, crop)}
 
     def read():
-        return estimator.fit(load_image(photo, max_side=PICTURE_SIDE).pixels)
+        return estimator.fit(load_image(photo, max_side=PICTURE_SIDE).picture)
 
     taken, counted = {"read and fit photo": milliseconds(read, runs)}, {}
     for name, model in stages(estimator.model, estimator.networks).items():
@@ -90,7 +90,7 @@ def stage_times(estimator, photo, runs, peak):
 
 def throughput(estimator, photo, batches, runs):
     """{"batch N": {"graph": images/s, "estimator": images/s}}; the estimator's includes reading the files."""
-    canvas = estimator.fit(load_image(photo, max_side=PICTURE_SIDE).pixels)[0].shape[:2]
+    canvas = estimator.fit(load_image(photo, max_side=PICTURE_SIDE).picture)[0].shape[:2]
     result = {}
     for batch in batches:
         several = max(3, runs // batch)

@@ -5,37 +5,46 @@ from PIL import Image
 
 from hand3d.images import GREY
 
+# First by the whole number in the factor, as a mean of squares of pixels, then smoothly by the rest, which
+# takes a sixth of the time from 1280 pixels to 640.
+REDUCING_GAP = 1.0
 
-def fit(pixels, canvas_side):
+
+def fit(picture, canvas_side):
     """An image in the middle of a square canvas, resized with antialiasing to fill it in one direction.
 
-    pixels: (H, W, 3) uint8.  Returns canvas (S, S, 3) uint8 and area (left, top, width, height), the pixels
-    of the canvas that the image covers.
+    picture: (H, W, 3) uint8, or Pillow's image of mode RGB.  Returns canvas (S, S, 3) uint8 and area (left,
+    top, width, height), the pixels of the canvas that the image covers.
     """
-    return fit_into(pixels, (canvas_side, canvas_side))
+    return fit_into(picture, (canvas_side, canvas_side))
 
 
-def fit_into(pixels, frame):
+def fit_into(picture, frame):
     """As `fit`, for a canvas of (height, width) = frame."""
-    height, width = pixels.shape[:2]
+    image = as_image(picture)
+    width, height = image.size
     factor = min(frame[0] / height, frame[1] / width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     left, top = (frame[1] - size[0]) // 2, (frame[0] - size[1]) // 2
     canvas = np.full((*frame, 3), GREY, np.uint8)
-    image = Image.fromarray(pixels)
     if image.size != size:
-        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=REDUCING_GAP)
     canvas[top : top + size[1], left : left + size[0]] = np.asarray(image)
     return canvas, (left, top, *size)
 
 
-def stretch(pixels, frame):
+def as_image(picture):
+    """Pillow's image of an (H, W, 3) uint8 array; such an image as it is."""
+    return picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+
+
+def stretch(picture, frame):
     """An image resized with antialiasing to (height, width) = frame, its sides not kept in proportion.
 
     What the released programs do (PAPER.md 2).  Arguments and result as in `fit`.
     """
     height, width = frame
-    image = Image.fromarray(pixels)
+    image = as_image(picture)
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image), (0, 0, width, height)

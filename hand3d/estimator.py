@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from hand3d import manifest
-from hand3d.canvas import box_around, canvas_to_image, corners_of, fit, mask_of_area, stretch
+from hand3d.canvas import as_image, box_around, canvas_to_image, corners_of, fit, mask_of_area, stretch
 from hand3d.graph import VISIBLE_FROM, full_graph
 from hand3d.hand import Hand, Prediction
 from hand3d.images import PICTURE_SIDE, ImageError, LoadedImage, load_image
@@ -123,12 +123,13 @@ class HandPoseEstimator:
     def _prepared(self, image):
         """(LoadedImage, canvas (S, S, 3) uint8, area) of an image as `predict` takes it."""
         image = _loaded(image)
-        return image, *self.fit(image.pixels)
+        return image, *self.fit(image.picture)
 
-    def fit(self, pixels):
-        """An image (H, W, 3) uint8 as the graph takes it: canvas (S, S, 3) uint8 and its area, see `fit`."""
-        size = self._canvas_size(pixels)
-        return stretch(pixels, size) if self.frame else fit(pixels, size[0])
+    def fit(self, picture):
+        """An image as `canvas.fit` takes it, as the graph takes it: canvas (S, S, 3) uint8 and its area."""
+        picture = as_image(picture)
+        size = self._canvas_size(picture)
+        return stretch(picture, size) if self.frame else fit(picture, size[0])
 
     def _predict_chunk(self, futures, errors):
         """Results of prepared images in order, each once it is known; batches are of one canvas size."""
@@ -152,14 +153,14 @@ class HandPoseEstimator:
             yield results.pop(given)
             given += 1
 
-    def _canvas_size(self, pixels):
+    def _canvas_size(self, picture):
         """(height, width) of the frame, or of the smallest canvas that holds the image, or of the largest.
 
         Few sizes, so few compilations.
         """
         if self.frame:
             return self.frame
-        longer = max(pixels.shape[:2])
+        longer = max(picture.size)
         return (next((side for side in self.canvases if side >= longer), self.canvases[-1]),) * 2
 
     def given_side(self, count):
@@ -203,7 +204,7 @@ class HandPoseEstimator:
             width=image.width,
             height=image.height,
             hands=hands,
-            pixels=image.pixels,
+            picture=image.picture,
             mask=mask_of_area(outputs["mask"] * outputs["component"][0], area, canvas_size),
             mask_of_all=mask_of_area(outputs["mask"] * objects, area, canvas_size),
             crop=crop,

@@ -56,9 +56,9 @@ class ExportedEstimator:
         """The model itself: canvas (1, h, w, 3), RGB 0..255 -> {name: (1, M, ...) float32}, see its card."""
         return self._run(np.ascontiguousarray(canvas, np.float32))
 
-    def fit(self, pixels):
+    def fit(self, picture):
         """An image (H, W, 3) uint8 as the model takes it: canvas (h, w, 3) uint8 and its area."""
-        return (fit_into if self.card["keep_shape"] else stretch)(pixels, self.size)
+        return (fit_into if self.card["keep_shape"] else stretch)(picture, self.size)
 
     def __call__(self, image):
         """Hands in one image or in each of a list, as `hand3d.HandPoseEstimator` has them.
@@ -69,7 +69,7 @@ class ExportedEstimator:
             return [self(each) for each in image]
         if not isinstance(image, LoadedImage):
             image = load_image(image, max_side=PICTURE_SIDE if isinstance(image, str | os.PathLike) else None)
-        canvas, area = self.fit(image.pixels)
+        canvas, area = self.fit(image.picture)
         found = {name: value[0] for name, value in self.run(canvas[None]).items()}
         size = np.array([image.width, image.height], np.float32)
         return [

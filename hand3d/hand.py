@@ -1,8 +1,12 @@
 """What the estimator returns: hands, and the prediction of one image that holds them."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
+
+from hand3d.images import as_pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +70,7 @@ class Prediction:
     """One image, its hands, and what a picture of the result needs.
 
     width, height: of the original image, pixels.  hands: list of `Hand`, highest score first.
-    pixels: (h, w, 3) uint8, the image, reduced if it was large.
+    picture: the image, reduced if it was large, as of `images.LoadedImage`; its `pixels` (h, w, 3) uint8.
     mask: (h', w') float32, 0..1, the best hand's mask over the same extent as `pixels`.
     crop: (S, S, 3) uint8, what PoseNet saw of the best.  crop_uv: (21, 2) float32, keypoints in it, pixels.
     score: 0..1, of the best candidate, whether it passed `min_score` or not.
@@ -78,7 +82,7 @@ class Prediction:
     width: int
     height: int
     hands: list
-    pixels: np.ndarray
+    picture: np.ndarray | Image.Image
     mask: np.ndarray
     crop: np.ndarray
     crop_uv: np.ndarray
@@ -87,6 +91,11 @@ class Prediction:
     notes: tuple = ()
     mask_of_all: np.ndarray | None = None
     score_maps: np.ndarray | None = None
+
+    @functools.cached_property
+    def pixels(self):
+        """(h, w, 3) uint8 RGB."""
+        return as_pixels(self.picture)
 
     def to_dict(self):
         """The prediction as in the public JSON format."""

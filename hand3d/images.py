@@ -4,6 +4,7 @@ A file becomes what a viewer would show: EXIF orientation applied, transparency 
 scaled to 8, the first frame of an animation.  Anything else is an `ImageError` that names the file.
 """
 
+import functools
 import os
 import stat
 import threading
@@ -39,19 +40,25 @@ class ImageError(ValueError):
     """An image that cannot be used; the message says which, why, and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedImage:
     """An image in memory, possibly smaller than its file.
 
-    pixels: (h, w, 3) uint8 RGB.  width, height: of the original, in pixels, after its EXIF orientation.
-    path: str, or None for an array.  notes: what a user may want to know, such as "first of 12 frames".
+    picture: (h, w, 3) uint8 RGB array, or Pillow's image of mode RGB.  width, height: of the original, in
+    pixels, after its EXIF orientation.  path: str, or None for an array.  notes: what a user may want to
+    know, such as "first of 12 frames".
     """
 
-    pixels: np.ndarray
+    picture: np.ndarray | Image.Image
     width: int
     height: int
     path: str | None = None
     notes: tuple = ()
+
+    @functools.cached_property
+    def pixels(self):
+        """(h, w, 3) uint8 RGB: made when it is asked for, which takes longer than decoding did."""
+        return as_pixels(self.picture)
 
 
 def load_image(source, max_side=None):
@@ -68,7 +75,7 @@ def load_image(source, max_side=None):
     pixels = check_array(source)
     height, width = pixels.shape[:2]
     if max_side is not None and max(height, width) > max_side:
-        pixels = np.asarray(_reduce(Image.fromarray(pixels), (width, height), max_side))
+        return LoadedImage(_reduce(Image.fromarray(pixels), (width, height), max_side), width, height)
     return LoadedImage(pixels, width, height)
 
 
@@ -89,6 +96,11 @@ def check_array(image, name="image"):
     if 0 in image.shape:
         raise ValueError(f"{name} has shape {image.shape}: it has no pixels")
     return image
+
+
+def as_pixels(picture):
+    """(h, w, 3) uint8 of Pillow's image of mode RGB; an array as it is."""
+    return np.array(picture, dtype=np.uint8) if isinstance(picture, Image.Image) else picture
 
 
 def list_images(path):
@@ -180,7 +192,7 @@ def _decode(file, path, max_side):
         image = image.transpose(_ORIENTATIONS[orientation])
         if orientation >= 5:  # 5 to 8 swap rows and columns
             size = size[::-1]
-    return LoadedImage(np.array(image, dtype=np.uint8), *size, path, notes)
+    return LoadedImage(image, *size, path, notes)
 
 
 def _orientation(image):

@@ -1,0 +1,150 @@
+"""Does what `best` adds to plain training help?  Average of the weights, clipping, warm-up and plateau stop.
+
+    python -m experiments.ablation --data RECORDS --poses POSES.npz,POSES.npz --run RUN [--seeds 0 1]
+
+Trains every stage with all that its recipe has, then without each, then with a stop on a plateau, on the
+same examples and from the same seeds, and compares what the evaluation split says at the end.  Trainings run
+side by side and go on where they were.  Networks, pictures and schedules are small ones, see `SETTINGS`;
+lengths of warm-up and average are about the share of the training that they have in `best`.
+"""
+
+import argparse
+import hashlib
+import importlib
+import os
+import sys
+import time
+
+import numpy as np
+
+from experiments import results, run_folder, side_by_side
+
+PROGRAMS = {stage: f"experiments.{stage}" for stage in ("posenet", "handsegnet", "lifting")}
+# stage -> what makes it small; steps, and of these an epoch, and warm-up
+SETTINGS = {
+    "posenet": (
+        *("width=0.5", "stages=1", "crop_size=64", "cut=96", "roll=0.4", "roll_any=0.1"),
+        *("batch=32", "steps=1000", "epoch_steps=50", "warmup=30", "validation=512"),
+    ),
+    "handsegnet": (
+        *("width=0.5", "crop_size=96", "cut=128"),
+        *("batch=32", "steps=1000", "epoch_steps=50", "warmup=30", "validation=512"),
+    ),
+    "lifting": ("batch=32", "steps=800", "epoch_steps=40", "warmup=24"),
+}
+EMA = "ema=0.97"
+PLATEAU = 3  # epochs
+VARIANTS = {
+    "all": (),
+    "no average of the weights": ("ema=0",),
+    "no clipping": ("clip=0",),
+    "no warm-up": ("warmup=0",),
+    "none of the three": ("ema=0", "clip=0", "warmup=0"),
+    f"all, stopped after {PLATEAU} epochs without a better one": (f"plateau={PLATEAU}",),
+}
+TITLES = {
+    "val_epe_px": "PoseNet, mean error, px of the crop",
+    "val_iou": "HandSegNet, IoU",
+    "val_epe_mm/root_scale": "lifting, mean error, mm",
+}
+
+
+def trainings(arguments):
+    """{name: (program, arguments)} of `side_by_side.train`, and {(stage, variant, seed): run folder}.
+
+    A folder is named after the settings that its network depends on.
+    """
+    made, runs = {}, {}
+    for seed in arguments.seeds:
+        for stage in arguments.stages:
+            data = arguments.poses if stage == "lifting" else arguments.data
+            for variant, changed in VARIANTS.items():
+                settings = (*SETTINGS[stage], EMA, *changed, f"seed={seed}")
+                key = repr((settings, os.path.realpath(data), arguments.backgrounds)).encode()
+                run = os.path.join(arguments.run, f"{stage}-{hashlib.sha256(key).hexdigest()[:10]}")
+                options = ["--data", data, "--run", run, *(f"--set={one}" for one in settings)]
+                if arguments.backgrounds and stage != "lifting":
+                    options += ["--backgrounds", arguments.backgrounds]
+                name = f"{stage}, {variant}, seed {seed}"
+                made[name], runs[stage, variant, seed] = (PROGRAMS[stage], options), run
+    return made, runs
+
+
+def final(run, stage):
+    """(value that the stage is watched by, epochs) at the end of a run."""
+    log = run_folder.read_log(run)
+    return log[-1][monitor(stage)], len(log)
+
+
+def monitor(stage):
+    """Column of the log that says how good the stage is."""
+    return importlib.import_module(PROGRAMS[stage]).OPTIONS["monitor"]
+
+
+def compare(arguments):
+    """The result of the command line's arguments, and no figures."""
+    start = time.time()
+    made, runs = trainings(arguments)
+    side_by_side.train(made, arguments.jobs)
+    columns, rows = [], []
+    for stage in arguments.stages:
+        columns.append(results.column(stage, TITLES[monitor(stage)], 3 if stage == "handsegnet" else 2))
+        columns.append(results.column(f"{stage}_gain", "against all, by seed", 0))
+    for variant in VARIANTS:
+        values = {}
+        for stage in arguments.stages:
+            ends = [final(runs[stage, variant, seed], stage) for seed in arguments.seeds]
+            whole = [final(runs[stage, "all", seed], stage) for seed in arguments.seeds]
+            digits = 3 if stage == "handsegnet" else 2
+            off = [f"{end[0] - base[0]:+.{digits}f}" for end, base in zip(ends, whole, strict=True)]
+            values[stage] = float(np.mean([value for value, _ in ends]))
+            values[f"{stage}_gain"] = "" if variant == "all" else ", ".join(off)
+            if "stopped" in variant:
+                shares = [end[1] / base[1] for end, base in zip(ends, whole, strict=True)]
+                values[f"{stage}_gain"] += f" ({np.mean(shares):.0%} of the steps)"
+        rows.append(results.row(variant, values))
+    result = results.make(
+        "ablation",
+        "What averaging, clipping and warm-up are worth",
+        columns,
+        rows,
+        data=results.data_identity(arguments.data, "training", arguments.samples),
+        seed=arguments.seeds[0],
+        options={"seeds": arguments.seeds, "settings": {key: list(one) for key, one in SETTINGS.items()}},
+        notes=[f"Validation at the end, mean of seeds {', '.join(map(str, arguments.seeds))}."],
+        seconds=time.time() - start,
+    )
+    return result, {}
+
+
+def parse(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, help="records with masks, both splits")
+    parser.add_argument("--poses", help="files of pipelines.poses, both splits, for lifting; else --data")
+    parser.add_argument("--run", required=True, help="folder of the trainings; an unfinished one goes on")
+    parser.add_argument("--stages", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--backgrounds", help="folder with photographs; made-up pictures without it")
+    side_by_side.add_argument(parser)
+    results.add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    arguments.poses = arguments.poses or arguments.data
+    return arguments
+
+
+def main(argv=None):
+    from pipelines.records import read_info
+
+    arguments = parse(argv)
+    try:
+        arguments.samples = read_info(arguments.data)["splits"]["training"]["samples"]
+    except (OSError, ValueError, KeyError) as error:
+        print(f"error: --data: {error}", file=sys.stderr)
+        return 1
+    return results.write(compare, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
