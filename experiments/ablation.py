@@ -57,14 +57,15 @@ def trainings(arguments):
     made, runs = {}, {}
     for seed in arguments.seeds:
         for stage in arguments.stages:
-            data = arguments.poses if stage == "lifting" else arguments.data
+            lifting = stage == "lifting"
+            data, backgrounds = (arguments.poses, None) if lifting else (arguments.data, arguments.backgrounds)
             for variant, changed in VARIANTS.items():
                 settings = (*SETTINGS[stage], EMA, *changed, f"seed={seed}")
-                key = repr((settings, os.path.realpath(data), arguments.backgrounds)).encode()
+                key = repr((settings, os.path.realpath(data), backgrounds)).encode()
                 run = os.path.join(arguments.run, f"{stage}-{hashlib.sha256(key).hexdigest()[:10]}")
                 options = ["--data", data, "--run", run, *(f"--set={one}" for one in settings)]
-                if arguments.backgrounds and stage != "lifting":
-                    options += ["--backgrounds", arguments.backgrounds]
+                if backgrounds:
+                    options += ["--backgrounds", backgrounds]
                 name = f"{stage}, {variant}, seed {seed}"
                 made[name], runs[stage, variant, seed] = (PROGRAMS[stage], options), run
     return made, runs

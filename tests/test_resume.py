@@ -281,15 +281,16 @@ def same_end(runs):
 
 
 @pytest.mark.slow
-def test_an_image_stage_killed(tmp_path):
+@pytest.mark.parametrize("stage", ["handsegnet", "posenet"])
+def test_an_image_stage_killed_at_random_places(stage, tmp_path):
     pytest.importorskip("google_crc32c")
     from toy_samples import write_toy_records
 
     (tmp_path / "data").mkdir()
     data = write_toy_records(tmp_path / "data", size=64)
-    settings = "batch=4 epoch_steps=2 steps=16 warmup=1 precision=float32 width=0.125 crop_size=32 cut=48"
+    settings = "batch=4 epoch_steps=2 steps=80 warmup=4 precision=float32 width=0.125 crop_size=32 cut=48"
     settings = [f"--set={setting}" for setting in settings.split()]
     runs = [tmp_path / name for name in ("whole", "broken")]
-    kill_often(command("handsegnet", data, runs[0], *settings), runs[0], 0, 0)
-    assert kill_often(command("handsegnet", data, runs[1], *settings), runs[1], 3, 1) == 3
+    kill_often(command(stage, data, runs[0], *settings), runs[0], 0, 0)
+    assert kill_often(command(stage, data, runs[1], *settings), runs[1], 20, 1) == 20
     same_end(runs)
