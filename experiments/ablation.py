@@ -57,8 +57,9 @@ def trainings(arguments):
     made, runs = {}, {}
     for seed in arguments.seeds:
         for stage in arguments.stages:
-            lifting = stage == "lifting"
-            data, backgrounds = (arguments.poses, None) if lifting else (arguments.data, arguments.backgrounds)
+            data, backgrounds = arguments.data, arguments.backgrounds
+            if stage == "lifting":
+                data, backgrounds = arguments.poses, None
             for variant, changed in VARIANTS.items():
                 settings = (*SETTINGS[stage], EMA, *changed, f"seed={seed}")
                 key = repr((settings, os.path.realpath(data), backgrounds)).encode()

@@ -75,7 +75,8 @@ def test_data_that_is_not_there(tmp_path, capsys):
 def test_trains_and_compares(options, tmp_path, monkeypatch):
     tiny = ("width=0.125", "crop_size=32", "cut=48", "batch=2", "steps=4", "epoch_steps=2", "validation=2")
     monkeypatch.setattr(ablation, "SETTINGS", {"handsegnet": (*tiny, "warmup=1")})
-    monkeypatch.setattr(ablation, "VARIANTS", {name: ablation.VARIANTS[name] for name in ("all", "no clipping")})
+    two = {name: ablation.VARIANTS[name] for name in ("all", "no clipping")}
+    monkeypatch.setattr(ablation, "VARIANTS", two)
     for _ in range(2):
         assert ablation.main([*options, "--stages", "handsegnet", "--seeds", "0", "--jobs", "1"]) == 0
         result = json.loads((tmp_path / "ablation.json").read_text())
