@@ -2,10 +2,11 @@
 
     python -m experiments.ablation --data RECORDS --poses POSES.npz,POSES.npz --run RUN [--seeds 0 1]
 
-Trains every stage with all that its recipe has, then without each, then with a stop on a plateau, on the
-same examples and from the same seeds, and compares what the evaluation split says at the end.  Trainings run
-side by side and go on where they were.  Networks, pictures and schedules are small ones, see `SETTINGS`;
-lengths of warm-up and average are about the share of the training that they have in `best`.
+Trains every stage with all that its recipe has, then without each, on the same examples and from the same
+seeds, and compares what the evaluation split says at the end.  A stop on a plateau would have ended the first
+of these early: what it had reached by then is its row.  Trainings run side by side and go on where they were.
+Networks, pictures and schedules are small ones, see `SETTINGS`; lengths of warm-up and average are about the
+share of the training that they have in `best`.
 """
 
 import argparse
@@ -18,19 +19,20 @@ import time
 import numpy as np
 
 from experiments import results, run_folder, side_by_side
+from experiments.callbacks import on_plateau
 
 PROGRAMS = {stage: f"experiments.{stage}" for stage in ("posenet", "handsegnet", "lifting")}
 # stage -> what makes it small; steps, and of these an epoch, and warm-up
 SETTINGS = {
     "posenet": (
         *("width=0.5", "stages=1", "crop_size=64", "cut=96", "roll=0.4", "roll_any=0.1"),
-        *("batch=32", "steps=1000", "epoch_steps=50", "warmup=30", "validation=512"),
+        *("batch=32", "steps=800", "epoch_steps=40", "warmup=24", "validation=512"),
     ),
     "handsegnet": (
         *("width=0.5", "crop_size=96", "cut=128"),
-        *("batch=32", "steps=1000", "epoch_steps=50", "warmup=30", "validation=512"),
+        *("batch=32", "steps=800", "epoch_steps=40", "warmup=24", "validation=512"),
     ),
-    "lifting": ("batch=32", "steps=800", "epoch_steps=40", "warmup=24"),
+    "lifting": ("batch=32", "steps=500", "epoch_steps=25", "warmup=15"),
 }
 EMA = "ema=0.97"
 PLATEAU = 3  # epochs
@@ -40,8 +42,8 @@ VARIANTS = {
     "no clipping": ("clip=0",),
     "no warm-up": ("warmup=0",),
     "none of the three": ("ema=0", "clip=0", "warmup=0"),
-    f"all, stopped after {PLATEAU} epochs without a better one": (f"plateau={PLATEAU}",),
 }
+STOPPED = f"all, stopped after {PLATEAU} epochs without a better one"
 TITLES = {
     "val_epe_px": "PoseNet, mean error, px of the crop",
     "val_iou": "HandSegNet, IoU",
@@ -72,10 +74,17 @@ def trainings(arguments):
     return made, runs
 
 
-def final(run, stage):
-    """(value that the stage is watched by, epochs) at the end of a run."""
-    log = run_folder.read_log(run)
-    return log[-1][monitor(stage)], len(log)
+def end(run, stage, stopped=False):
+    """(value that the stage is watched by, share of the epochs) at the end of a run; stopped: on a plateau.
+
+    A stop leaves the best value so far, that of the weights that are kept.
+    """
+    mode = importlib.import_module(PROGRAMS[stage]).OPTIONS["mode"]
+    values = [row[monitor(stage)] for row in run_folder.read_log(run)]
+    if not stopped:
+        return values[-1], 1.0
+    seen = next((n for n in range(1, len(values)) if on_plateau(values[:n], mode, PLATEAU)), len(values))
+    return (min if mode == "min" else max)(values[:seen]), seen / len(values)
 
 
 def monitor(stage):
@@ -92,18 +101,18 @@ def compare(arguments):
     for stage in arguments.stages:
         columns.append(results.column(stage, TITLES[monitor(stage)], 3 if stage == "handsegnet" else 2))
         columns.append(results.column(f"{stage}_gain", "against all, by seed", 0))
-    for variant in VARIANTS:
-        values = {}
+    for variant in (*VARIANTS, STOPPED):
+        stopped, values = variant == STOPPED, {}
         for stage in arguments.stages:
-            ends = [final(runs[stage, variant, seed], stage) for seed in arguments.seeds]
-            whole = [final(runs[stage, "all", seed], stage) for seed in arguments.seeds]
+            whole = [end(runs[stage, "all", seed], stage) for seed in arguments.seeds]
+            trained = "all" if stopped else variant
+            ends = [end(runs[stage, trained, seed], stage, stopped) for seed in arguments.seeds]
             digits = 3 if stage == "handsegnet" else 2
-            off = [f"{end[0] - base[0]:+.{digits}f}" for end, base in zip(ends, whole, strict=True)]
+            off = [f"{one[0] - base[0]:+.{digits}f}" for one, base in zip(ends, whole, strict=True)]
             values[stage] = float(np.mean([value for value, _ in ends]))
             values[f"{stage}_gain"] = "" if variant == "all" else ", ".join(off)
-            if "stopped" in variant:
-                shares = [end[1] / base[1] for end, base in zip(ends, whole, strict=True)]
-                values[f"{stage}_gain"] += f" ({np.mean(shares):.0%} of the steps)"
+            if stopped:
+                values[f"{stage}_gain"] += f" ({np.mean([share for _, share in ends]):.0%} of the steps)"
         rows.append(results.row(variant, values))
     result = results.make(
         "ablation",

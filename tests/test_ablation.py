@@ -35,7 +35,6 @@ def test_every_variant_is_a_recipe_and_has_a_folder_of_its_own(options):
         ema, clip = ("average" in name or "none" in name), ("clipping" in name or "none" in name)
         assert (recipe.ema == 0, recipe.clip == 0) == (ema, clip), name
         assert (recipe.warmup == 0) == ("warm-up" in name or "none" in name)
-        assert recipe.plateau == ablation.PLATEAU * ("stopped" in name)
     other, moved = ablation.trainings(ablation.parse([*options, "--backgrounds", "OTHERS"]))
     assert set(moved.values()) & set(runs.values()) == {
         run for (stage, *_), run in runs.items() if stage == "lifting"
@@ -43,18 +42,16 @@ def test_every_variant_is_a_recipe_and_has_a_folder_of_its_own(options):
 
 
 def test_differences_are_those_of_the_last_epochs(options, tmp_path, monkeypatch):
-    ends = {"all": 10.0, "no clipping": 11.5}
+    ends = {"all": [12, 11, 11.5, 11.2, 11.1, 10], "no clipping": [13, 11.5]}
 
     def train(trainings, jobs):
         for name, (_, given) in trainings.items():
             run = given[given.index("--run") + 1]
             os.makedirs(run)
-            stage, variant, seed = name.split(", seed")[0].split(", ", 1) + [int(name.split("seed ")[1])]
-            end = ends.get(variant, 9.0) + seed
-            epochs = 1 if "stopped" in variant else 2
-            rows = [f"{epoch},{end + epochs - 1 - epoch}" for epoch in range(epochs)]
-            text = "\n".join([f"epoch,{ablation.monitor(stage)}", *rows]) + "\n"
-            (tmp_path / "run" / os.path.basename(run) / "log.csv").write_text(text)
+            (stage, variant), seed = name.split(", seed ")[0].split(", ", 1), int(name.split(", seed ")[1])
+            rows = [f"{epoch},{value + seed}" for epoch, value in enumerate(ends.get(variant, [9.0]))]
+            with open(os.path.join(run, "log.csv"), "w") as file:
+                file.write("\n".join([f"epoch,{ablation.monitor(stage)}", *rows]) + "\n")
 
     monkeypatch.setattr(side_by_side, "train", train)
     assert ablation.main([*options, "--stages", "posenet", "lifting", "--seeds", "0", "2"]) == 0
@@ -62,8 +59,7 @@ def test_differences_are_those_of_the_last_epochs(options, tmp_path, monkeypatch
     rows = {row["name"]: row["values"] for row in result["rows"]}
     assert rows["all"]["posenet"] == 11.0 and rows["all"]["posenet_gain"] == ""
     assert rows["no clipping"]["lifting"] == 12.5 and rows["no clipping"]["lifting_gain"] == "+1.50, +1.50"
-    stopped = next(values for name, values in rows.items() if "stopped" in name)
-    assert stopped["posenet_gain"] == "-1.00, -1.00 (50% of the steps)"
+    assert rows[ablation.STOPPED]["posenet_gain"] == "+1.00, +1.00 (83% of the steps)"
 
 
 def test_data_that_is_not_there(tmp_path, capsys):
@@ -81,5 +77,5 @@ def test_trains_and_compares(options, tmp_path, monkeypatch):
         assert ablation.main([*options, "--stages", "handsegnet", "--seeds", "0", "--jobs", "1"]) == 0
         result = json.loads((tmp_path / "ablation.json").read_text())
         values = [row["values"]["handsegnet"] for row in result["rows"]]
-        assert len(values) == len(ablation.VARIANTS) and np.isfinite(values).all()
+        assert len(values) == len(two) + 1 and np.isfinite(values).all()
         monkeypatch.setattr(side_by_side, "_run", lambda *_: pytest.fail("trained again"))
