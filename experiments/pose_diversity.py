@@ -1,6 +1,6 @@
 """Rendered hand poses beside recorded ones: nearest neighbours and principal components, a plot and numbers.
 
-    python -m pipelines.poses --out poses.npz --split training --count 10000
+    python -m pipelines.poses --out poses.npz --split training --count 41258
     python -m experiments.pose_diversity --rendered poses.npz --recorded POSES --out FOLDER
 
 POSES is a folder of free recordings: hot3d/ (joint angles and hand profiles, Apache-2.0), leap_bvh/ (BVH,
@@ -268,15 +268,14 @@ def main(argv=None):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rendered", required=True, help="file of python -m pipelines.poses")
+    parser.add_argument("--rendered", nargs="+", required=True, help="files of python -m pipelines.poses")
     parser.add_argument("--recorded", required=True, help="folder of recordings")
     parser.add_argument("--out", required=True, help="folder for pose_diversity.png and .json")
     arguments = parser.parse_args(argv)
     try:
-        drawn = read_poses(arguments.rendered)
-        numbers, curves = compare(
-            read_recordings(arguments.recorded), pose_vectors(drawn["xyz"], drawn["side"])
-        )
+        drawn = [read_poses(path) for path in arguments.rendered]
+        vectors = [pose_vectors(poses["xyz"], poses["side"]) for poses in drawn]
+        numbers, curves = compare(read_recordings(arguments.recorded), np.concatenate(vectors))
         os.makedirs(arguments.out, exist_ok=True)
         plot(numbers, curves, os.path.join(arguments.out, "pose_diversity.png"))
         text = json.dumps(numbers, indent=1) + "\n"

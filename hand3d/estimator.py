@@ -20,6 +20,7 @@ BATCH = 8
 CHUNK = 4 * BATCH  # images that are read ahead while others are computed
 LOADERS = 2  # threads
 MAX_HANDS, MOST_HANDS = 2, 16
+FINE_SIZE = 320  # pixels a side that HandSegNet sees besides for small hands
 
 
 class HandPoseEstimator:
@@ -32,6 +33,8 @@ class HandPoseEstimator:
         (grid "legacy"), which look at one place.
     mirrored: the images are mirror images, as of selfie cameras: `Hand.side` is then still the person's own.
         Keypoints stay as they are seen, in the image and in 3D.
+    small_hands: HandSegNet looks at the image a second time, at more pixels: finds more of the hands that are
+        small in it, and takes longer.  Not for weights of the published kind.
 
     The attribute `tells_side` is False for weights that cannot tell left from right, as the published ones:
     with side="auto" they take every hand for a left one.
@@ -42,7 +45,16 @@ class HandPoseEstimator:
     Raises ValueError for a bad argument, `manifest.WeightsError` for weights that cannot be used.
     """
 
-    def __init__(self, weights="lite", side="auto", min_score=None, *, max_hands=None, mirrored=False):
+    def __init__(
+        self,
+        weights="lite",
+        side="auto",
+        min_score=None,
+        *,
+        max_hands=None,
+        mirrored=False,
+        small_hands=False,
+    ):
         if side not in ("auto", *SIDES):
             raise ValueError(f"side is {side!r}; expected 'auto', 'left' or 'right'")
         if min_score is not None and not 0 <= min_score <= 1:
@@ -61,13 +73,17 @@ class HandPoseEstimator:
         if missing:
             raise manifest.WeightsError(f"weights {weight_set.name!r}: no networks {missing} in the manifest")
         self.networks = manifest.for_graph(networks)
-        self.graph_options = options.graph
+        self.graph_options, fine = options.graph, {}
+        if small_hands:
+            if options.graph.get("grid") == "legacy":
+                raise ValueError(f"small_hands: the weights {weight_set.name!r} are of the published kind")
+            fine = {"segment_fine": options.graph.get("segment_fine") or FINE_SIZE}
         if max_hands is None:
             max_hands = 1 if options.graph.get("grid") == "legacy" else MAX_HANDS
         self.max_hands = max_hands
         self.visible_from = (options.graph.get("calibration") or {}).get(VISIBLE_FROM, 0.5)
         try:
-            self.model = full_graph(**self.networks, **options.graph | {"max_hands": max_hands})
+            self.model = full_graph(**self.networks, **options.graph | fine | {"max_hands": max_hands})
         except (TypeError, ValueError) as error:
             raise manifest.WeightsError(
                 f'weights {weight_set.name!r}: networks and "graph" of the manifest do not fit: {error}'

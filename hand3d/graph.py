@@ -24,6 +24,7 @@ def full_graph(
     *,
     hand_fit=None,
     segment_size=256,
+    segment_fine=None,
     crop_size=256,
     map_mode="linear",
     reencode=False,
@@ -70,6 +71,8 @@ def full_graph(
             keypoints and hand into agreement (`hand3d.fitting`; not in the paper).
         segment_size: pixels a side that HandSegNet sees, or (height, width), (240, 320) in the paper;
             divisible by component_stride.
+        segment_fine: None, or pixels a side that HandSegNet sees besides: the mean of both masks is taken.
+            It finds small hands at the larger size, and large ones at the smaller.
         crop_size: pixels a side that PoseNet sees.
         map_mode: "linear", PoseNet puts out the paper's score maps, or "probability", logits over positions.
         reencode: feed the lifting networks with clean Gaussians of the decoded keypoints, as high as
@@ -95,8 +98,9 @@ def full_graph(
         name: of the model.
 
     Raises:
-        ValueError: unknown map_mode or grid, candidates, max_hands or peaks below 1, peaks on the legacy
-            grid or 1 with hand_fit, a calibration that does not rise, or a posenet without score maps.
+        ValueError: unknown map_mode or grid, candidates, max_hands or peaks below 1, peaks or segment_fine on
+            the legacy grid, peaks 1 with hand_fit, a calibration that does not rise, or a posenet without
+            score maps.
     """
     for label, value in (("candidates", candidates), ("max_hands", max_hands)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -112,8 +116,9 @@ def full_graph(
     component_stride = component_stride or (1 if old else 4)
     if map_mode not in MAP_MODES:
         raise ValueError(f"map_mode: one of {MAP_MODES} expected, got {map_mode!r}")
-    if isinstance(segment_size, int):
-        segment_size = (segment_size, segment_size)
+    if segment_fine is not None and old:
+        raise ValueError(f"segment_fine is {segment_fine!r}; the legacy grid takes none")
+    segment_size, segment_fine = _both_sides(segment_size), segment_fine and _both_sides(segment_fine)
     image = keras.Input((*segment_size, 3) if old else (None, None, 3), name="image", dtype="float32")
     hand_side = keras.Input((len(SIDES),), name="hand_side", dtype="float32")
 
@@ -130,6 +135,10 @@ def full_graph(
         small = image if old else layers.ResizeImages(segment_size, name="segment_image")(image)
         logits = handsegnet(_network_range("segment_pixels")(small))
         mask = layers.HandMask(segment_size, grid=grid, name="mask")(logits)
+        if segment_fine:
+            fine = _network_range("fine_pixels")(layers.ResizeImages(segment_fine, name="fine_image")(image))
+            fine = layers.HandMask(segment_size, name="fine_mask")(handsegnet(fine))
+            mask = keras.layers.Average(dtype="float32", name="mean_mask")([mask, fine])
         component = HandRegions(candidates, stride=component_stride, name="regions")(mask)
         if old:
             centre, side_length = legacy.LegacyWindow(crop_size, name="box")(component)
@@ -223,6 +232,11 @@ def _calibrated(confidence, calibration):
         output: layers.Curve(calibration[curve], name=f"curve_{output}")(confidence)
         for curve, output in CURVES.items()
     }
+
+
+def _both_sides(size):
+    """(height, width) of a number of pixels a side, or of itself."""
+    return (size, size) if isinstance(size, int) else size
 
 
 def _network_range(name):

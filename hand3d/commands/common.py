@@ -31,7 +31,14 @@ def add_estimator(command):
     command.add_argument(
         "--mirrored", action="store_true", help="mirror images, as of selfie cameras: sides are the person's"
     )
+    add_small_hands(command)
     command.add_argument("--score", type=score, metavar="MIN", help="leave out hands below this score, 0..1")
+
+
+def add_small_hands(command):
+    """The option --small-hands."""
+    text = "look for hands that are small in the image too, which takes longer"
+    command.add_argument("--small-hands", action="store_true", help=text)
 
 
 def estimator(arguments):
@@ -49,6 +56,7 @@ def estimator(arguments):
                 min_score=arguments.score,
                 max_hands=arguments.max_hands,
                 mirrored=arguments.mirrored,
+                small_hands=arguments.small_hands,
             )
     except WeightsError as error:
         raise UsageError(f"--weights: {error}") from error

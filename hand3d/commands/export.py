@@ -3,7 +3,15 @@
 import os
 import sys
 
-from hand3d.commands.common import DONE, SOME_FAILED, UsageError, add_weights, number_from_1, quiet_start
+from hand3d.commands.common import (
+    DONE,
+    SOME_FAILED,
+    UsageError,
+    add_small_hands,
+    add_weights,
+    number_from_1,
+    quiet_start,
+)
 from hand3d.export.formats import ALL_PRECISIONS, FORMATS, ExportError, check
 
 
@@ -36,6 +44,7 @@ def add_parser(commands):
         "--side", choices=("auto", "left", "right"), default="auto", help="which hand (%(default)s)"
     )
     command.add_argument("--max-hands", type=number_from_1, metavar="N", help="hands of an image (2)")
+    add_small_hands(command)
     command.add_argument("--version", type=number_from_1, metavar="N", help="of a savedmodel (the next)")
     command.set_defaults(run=export)
 
@@ -84,7 +93,8 @@ def _write(arguments, weights):
         if arguments.to != "savedmodel" and precision != "bfloat16":
             precision = "float32"
         with savedmodel.computing_in(precision):
-            estimator = HandPoseEstimator(weights, side=arguments.side, max_hands=arguments.max_hands)
+            options = dict(max_hands=arguments.max_hands, small_hands=arguments.small_hands)
+            estimator = HandPoseEstimator(weights, side=arguments.side, **options)
         if arguments.to == "savedmodel":
             return savedmodel.export(estimator, arguments.out, weights.name, arguments.version)
         size = image_size(estimator, arguments.image_size)
