@@ -23,7 +23,7 @@ SETTLED = 4.0  # natural logarithm of the odds from which the side of a hand is 
 # extent by that of the keypoints, and its centre from theirs towards the wrist by half the palm's length
 EXTENT, TOWARDS_WRIST = 1.25, 0.35
 # One-Euro filters; beta is by hand extents a second in the image, by scale bones a second in 3D
-UV_FILTER = {"min_cutoff": 1.0, "beta": 3.0}
+UV_FILTER = {"min_cutoff": 0.7, "beta": 2.0, "speed_cutoff": 0.5}
 XYZ_FILTER = {"min_cutoff": 0.8, "beta": 0.6}
 
 
