@@ -1,6 +1,7 @@
 """hand3d.estimator: coordinates, batches, arguments; accuracy is not its matter."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -47,6 +48,21 @@ def test_hand(estimator, photo):
     x0, y0, x1, y1 = hand.box
     assert 0 <= x0 < x1 <= 79 and 0 <= y0 < y1 <= 59
     assert hand.draw(photo).shape == photo.shape
+
+
+def test_small_hands_are_looked_for_at_more_pixels(tiny_weights, photo, tmp_path, monkeypatch):
+    from hand3d import cli
+
+    monkeypatch.setattr("hand3d.estimator.FINE_SIZE", 96)
+    fine = HandPoseEstimator(tiny_weights, small_hands=True)
+    assert fine.model.get_layer("fine_image").output.shape[1:3] == (96, 96)
+    (prediction,) = fine.predict([photo])
+    assert prediction.mask.shape == (48, 64)  # of the first look, still
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    options = ["--weights", str(tiny_weights), "--out", str(tmp_path), "--small-hands", "--no-picture"]
+    assert cli.main(["predict", *options, str(tmp_path / "a.png")]) == 0
+    (line,) = (tmp_path / "predictions.jsonl").read_text().splitlines()
+    assert [hand.to_dict() for hand in prediction.hands] == json.loads(line)["hands"]
 
 
 def test_prediction_in_pixels_of_picture_and_crop(estimator, photo):

@@ -168,6 +168,8 @@ def same_pixels(uv, expected):
 def test_the_whole_chain(weights, folder):
     from hand3d import HandPoseEstimator
 
+    with pytest.raises(ValueError, match="small_hands: the weights .* are of the published kind"):
+        HandPoseEstimator(folder, small_hands=True)
     estimator = HandPoseEstimator(folder, side="right")
     assert not estimator.tells_side
     image = picture(*FRAME)
