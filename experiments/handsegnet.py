@@ -5,6 +5,12 @@
 RECORDS is a folder made by `pipelines.render`; with `render` the pictures are made while it trains.  `best`
 trains the small network on whole images and zooms on their hands, with new backgrounds; `paper` is the
 published network, schedule and augmentation.
+
+What `best` adds to plain training (`experiments.ablation`: half the width, 96 pixels, 800 steps of 32, one
+seed), IoU on the evaluation split at the end:
+
+    all: 0.423; without the average of the weights 0.418, clipping 0.415, warm-up 0.414, all three 0.414
+    stopped after 3 epochs without a better one: never stopped
 """
 
 import dataclasses
