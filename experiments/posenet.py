@@ -6,13 +6,14 @@ RECORDS is a folder made by `pipelines.render`; with `render` the pictures are m
 trains the small network on rendered hands with new backgrounds, by the cross-entropy over positions; `paper`
 is the published network, loss, schedule and augmentation (without CPM's weights, which are not to be had).
 
-What `best` adds to plain training (`experiments.ablation`: half the width, crops of 64 pixels, 800 steps of 32,
-one seed), mean error on the evaluation split at the end, pixels of the crop:
+What `best` adds to plain training (`experiments.ablation`: half the width, crops of 64 pixels, 800 steps of
+32, one seed), mean error on the evaluation split at the end, pixels of the crop:
 
     all: 11.04; without the average of the weights 11.06, clipping 10.96, warm-up 11.04, all three 11.13
     stopped after 3 epochs without a better one: never stopped
 
-Differences of 0.1 are within chance here; clipping stays, which costs nothing and keeps a run from a bad batch.
+Differences of 0.1 are within chance here; clipping stays, which costs nothing and keeps a run from a bad
+batch.
 """
 
 import dataclasses
