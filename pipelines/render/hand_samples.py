@@ -19,7 +19,7 @@ from pipelines.render.hand_pose import ANGLES
 
 FOLDED = np.radians(70)  # flexion of the PIP joint
 INDEPENDENT = 0.3  # share of the hands whose fingers are bent each on its own
-CLEAR = 0.7  # of these: each finger plainly straight or plainly folded, the thumb mostly on a folded one
+CLEAR = 0.7  # of these: each finger plainly straight or plainly folded, the thumb often on a folded one
 _FOLDED = ("fold", "tuck", "down", "grip")
 # of the other hands: states of a finger, and how often
 _KINDS = ("up", "lean", "back", "fold", "tuck", "down", "grip", "half", "hook", "claw", "loose")
@@ -106,7 +106,7 @@ def _independent(rng):
     states = _clear_states(rng) if clear else [rng.choice(_KINDS, p=_SHARES) for _ in range(4)]
     spread = rng.uniform(-2, 13)
     folded = [k for k, s in enumerate(states) if s in _FOLDED]
-    free, on_back = (0.2, 0.65) if clear else (0.45, 0.85)
+    free, on_back = (0.4, 0.75) if clear else (0.45, 0.85)
     contacts = []
     roll = rng.random()
     if roll < free or not folded:
