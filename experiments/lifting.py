@@ -7,8 +7,8 @@ what it has of the training and of the evaluation split; `render` makes poses fi
 (`hand3d.views`), validates in the views as they are.  `best` uses the published network, `proposed`, with a
 larger batch and learning rate; `paper` is the published schedule.
 
-What `best` adds to plain training (`experiments.ablation`: 6,000 hands, 500 steps of 32, one seed), mean error
-on the evaluation split at the end, mm:
+What `best` adds to plain training (`experiments.ablation`: 6,000 hands, 500 steps of 32, one seed), mean
+error on the evaluation split at the end, mm:
 
     all: 49.5; without the average of the weights 50.1, clipping 48.4, warm-up 50.4
     stopped after 3 epochs without a better one: 48.7 after 70 % of the steps
