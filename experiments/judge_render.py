@@ -5,9 +5,9 @@
     .venv-judge/bin/python -m experiments.judge_render --data RECORDS [--split evaluation] [--limit 500]
 
 MediaPipe 0.10.14 needs Python 3.12 or older and brings its models; it is no dependency of hand3d, and no
-test needs it.  Judged are single, mostly visible hands: all keypoints in the picture, four in five of them
-visible (17 of 21; one just behind another finger counts), next to nothing of another hand in the crop, and
-large enough.  Each hand is cut out with room around it and enlarged.
+test needs it.  Judged are single, mostly visible hands: all keypoints in the picture, most of them
+visible, next to nothing of another hand in the crop, and large enough.  Each hand is cut out with room
+around it and enlarged.
 
 Expected on the evaluation split of `pipelines.render` (issue 3): found >= 0.85, median distance <= 7 px
 of a picture of 320, sides agree >= 0.95. What was measured stands in the README. A sample takes about 60
@@ -30,7 +30,7 @@ from pipelines.tfrecord_io import example_class, read_tfrecord
 FRAME = 320  # pixels: the size of picture that distances are given for
 CROP = 320  # pixels of the crop that MediaPipe sees
 ROOM = 2.0  # side of the crop over the hand's
-MIN_VISIBLE, MIN_SIZE, MAX_OTHER = 17, 50, 0.02  # keypoints; pixels at 320; share of the crop
+MIN_VISIBLE, MIN_SIZE, MAX_OTHER = 15, 50, 0.02  # keypoints; pixels at 320; share of the crop
 MIN_CONFIDENCE = 0.5
 # MediaPipe's order: wrist, then each finger from base to tip
 FROM_MEDIAPIPE = np.array([0] + [4 * finger + joint for finger in range(5) for joint in (4, 3, 2, 1)])

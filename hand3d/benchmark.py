@@ -29,7 +29,7 @@ def stages(model, networks):
     maps = layer("probability_maps" if "probability_maps" in names else "decode").input
     decoded = layer("decode").output
     image = model.inputs[0]
-    cut = [layer("mask").input, image]
+    cut = [*keras.tree.flatten(layer("mask").input), image]
     fit = {"hand fit": networks["hand_fit"]} if "hand_fit" in networks else {}
     return {
         "resize": keras.Model(image, layer("segment_pixels").output),

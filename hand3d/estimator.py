@@ -73,17 +73,17 @@ class HandPoseEstimator:
         if missing:
             raise manifest.WeightsError(f"weights {weight_set.name!r}: no networks {missing} in the manifest")
         self.networks = manifest.for_graph(networks)
-        self.graph_options, fine = options.graph, {}
+        self.graph_options = options.graph
         if small_hands:
             if options.graph.get("grid") == "legacy":
                 raise ValueError(f"small_hands: the weights {weight_set.name!r} are of the published kind")
-            fine = {"segment_fine": options.graph.get("segment_fine") or FINE_SIZE}
+            self.graph_options = {"segment_fine": FINE_SIZE} | options.graph
         if max_hands is None:
             max_hands = 1 if options.graph.get("grid") == "legacy" else MAX_HANDS
         self.max_hands = max_hands
         self.visible_from = (options.graph.get("calibration") or {}).get(VISIBLE_FROM, 0.5)
         try:
-            self.model = full_graph(**self.networks, **options.graph | fine | {"max_hands": max_hands})
+            self.model = full_graph(**self.networks, **self.graph_options | {"max_hands": max_hands})
         except (TypeError, ValueError) as error:
             raise manifest.WeightsError(
                 f'weights {weight_set.name!r}: networks and "graph" of the manifest do not fit: {error}'

@@ -57,7 +57,7 @@ class ExportedEstimator:
         return self._run(np.ascontiguousarray(canvas, np.float32))
 
     def fit(self, picture):
-        """An image (H, W, 3) uint8 as the model takes it: canvas (h, w, 3) uint8 and its area."""
+        """An image as `canvas.fit` takes it, as the model takes it: canvas (h, w, 3) uint8 and its area."""
         return (fit_into if self.card["keep_shape"] else stretch)(picture, self.size)
 
     def __call__(self, image):

@@ -134,11 +134,10 @@ def full_graph(
         inputs = [image, hand_side]
         small = image if old else layers.ResizeImages(segment_size, name="segment_image")(image)
         logits = handsegnet(_network_range("segment_pixels")(small))
-        mask = layers.HandMask(segment_size, grid=grid, name="mask")(logits)
         if segment_fine:
-            fine = _network_range("fine_pixels")(layers.ResizeImages(segment_fine, name="fine_image")(image))
-            fine = layers.HandMask(segment_size, name="fine_mask")(handsegnet(fine))
-            mask = keras.layers.Average(dtype="float32", name="mean_mask")([mask, fine])
+            fine = layers.ResizeImages(segment_fine, name="fine_image")(image)
+            logits = [logits, handsegnet(_network_range("fine_pixels")(fine))]
+        mask = layers.HandMask(segment_size, grid=grid, name="mask")(logits)
         component = HandRegions(candidates, stride=component_stride, name="regions")(mask)
         if old:
             centre, side_length = legacy.LegacyWindow(crop_size, name="box")(component)

@@ -91,7 +91,8 @@ class ResizeImages(Float32Layer):
 class HandMask(Float32Layer):
     """Logits (B, h, w, 2 or more), channel 0 background -> hand probability (B, *size).
 
-    With grid "legacy" the logits are enlarged, on that grid; otherwise it is the probabilities.
+    With grid "legacy" the logits are enlarged, on that grid; otherwise it is the probabilities.  Of a list of
+    logits, of looks at several sizes, the mean of the probabilities.
     """
 
     OPTIONS = ("size", "grid")
@@ -100,6 +101,10 @@ class HandMask(Float32Layer):
         super().__init__(size=size, grid=grid, **kwargs)
 
     def call(self, logits):
+        looks = logits if isinstance(logits, list | tuple) else [logits]
+        return sum(map(self._probability, looks)) / len(looks)
+
+    def _probability(self, logits):
         if self.grid == "legacy" and tuple(logits.shape[1:3]) != tuple(self.size):
             logits = crops.legacy_resize(logits, tuple(self.size))
         probability = ops.max(ops.softmax(logits, axis=-1)[..., 1:], axis=-1, keepdims=True)

@@ -63,6 +63,22 @@ def test_folders_that_are_no_exported_model(tmp_path):
         ExportedEstimator(str(tmp_path))
 
 
+def test_the_chain_keeps_the_second_look_for_small_hands(tiny_weights, photo, monkeypatch):
+    """ONNX and OpenVINO take the graph apart: with the mean mask of both looks it is the graph still."""
+    from hand3d import HandPoseEstimator
+    from hand3d.export.chain import chain
+
+    monkeypatch.setattr("hand3d.estimator.FINE_SIZE", 96)
+    estimator = HandPoseEstimator(tiny_weights, small_hands=True)
+    canvas, _ = estimator.fit(photo)
+    image = canvas[None].astype(np.float32)
+    whole, apart = (chain(estimator, canvas.shape[:2], skip)(image) for skip in (False, True))
+    assert sorted(whole) == sorted(apart)
+    for name, value in whole.items():
+        shown = whole["score"].numpy() > 0
+        np.testing.assert_allclose(apart[name].numpy()[shown], value.numpy()[shown], atol=1e-3, err_msg=name)
+
+
 def test_a_failing_converter_leaves_nothing(estimator, tmp_path, monkeypatch):
     monkeypatch.setattr(formats, "MODULES", {"onnx": {}})
     monkeypatch.setattr(formats.importlib, "import_module", lambda name: Broken)
