@@ -10,9 +10,7 @@ share of the training that they have in `best`.
 """
 
 import argparse
-import hashlib
 import importlib
-import os
 import sys
 import time
 
@@ -20,6 +18,7 @@ import numpy as np
 
 from experiments import results, run_folder, side_by_side
 from experiments.callbacks import on_plateau
+from pipelines.records import read_info
 
 PROGRAMS = {stage: f"experiments.{stage}" for stage in ("posenet", "handsegnet", "lifting")}
 # stage -> what makes it small; steps, and of these an epoch, and warm-up
@@ -44,17 +43,17 @@ VARIANTS = {
     "none of the three": ("ema=0", "clip=0", "warmup=0"),
 }
 STOPPED = f"all, stopped after {PLATEAU} epochs without a better one"
-TITLES = {
-    "val_epe_px": "PoseNet, mean error, px of the crop",
-    "val_iou": "HandSegNet, IoU",
-    "val_epe_mm/root_scale": "lifting, mean error, mm",
+COLUMNS = {  # title, digits
+    "posenet": ("PoseNet, mean error, px of the crop", 2),
+    "handsegnet": ("HandSegNet, IoU", 3),
+    "lifting": ("lifting, mean error, mm", 2),
 }
 
 
-def trainings(arguments):
+def trainings(arguments, identities):
     """{name: (program, arguments)} of `side_by_side.train`, and {(stage, variant, seed): run folder}.
 
-    A folder is named after the settings that its network depends on.
+    identities: {what --data of a training is: hash of its training split}.
     """
     made, runs = {}, {}
     for seed in arguments.seeds:
@@ -64,13 +63,11 @@ def trainings(arguments):
                 data, backgrounds = arguments.poses, None
             for variant, changed in VARIANTS.items():
                 settings = (*SETTINGS[stage], EMA, *changed, f"seed={seed}")
-                key = repr((settings, os.path.realpath(data), backgrounds)).encode()
-                run = os.path.join(arguments.run, f"{stage}-{hashlib.sha256(key).hexdigest()[:10]}")
-                options = ["--data", data, "--run", run, *(f"--set={one}" for one in settings)]
-                if backgrounds:
-                    options += ["--backgrounds", backgrounds]
-                name = f"{stage}, {variant}, seed {seed}"
-                made[name], runs[stage, variant, seed] = (PROGRAMS[stage], options), run
+                run, options = side_by_side.options_of(
+                    *(arguments.run, stage, data, identities[data], settings, backgrounds)
+                )
+                made[f"{stage}, {variant}, seed {seed}"] = PROGRAMS[stage], options
+                runs[stage, variant, seed] = run
     return made, runs
 
 
@@ -95,11 +92,15 @@ def monitor(stage):
 def compare(arguments):
     """The result of the command line's arguments, and no figures."""
     start = time.time()
-    made, runs = trainings(arguments)
+    samples = read_info(arguments.data)["splits"].get("training", {}).get("samples", 0)
+    identity = results.data_identity(arguments.data, "training", samples)
+    poses = results.data_identity(arguments.poses.split(","), "training", 0)
+    identities = {arguments.poses: poses["sha256"], arguments.data: identity["sha256"]}
+    made, runs = trainings(arguments, identities)
     side_by_side.train(made, arguments.jobs)
     columns, rows = [], []
     for stage in arguments.stages:
-        columns.append(results.column(stage, TITLES[monitor(stage)], 3 if stage == "handsegnet" else 2))
+        columns.append(results.column(stage, *COLUMNS[stage]))
         columns.append(results.column(f"{stage}_gain", "against all, by seed", 0))
     for variant in (*VARIANTS, STOPPED):
         stopped, values = variant == STOPPED, {}
@@ -107,7 +108,7 @@ def compare(arguments):
             whole = [end(runs[stage, "all", seed], stage) for seed in arguments.seeds]
             trained = "all" if stopped else variant
             ends = [end(runs[stage, trained, seed], stage, stopped) for seed in arguments.seeds]
-            digits = 3 if stage == "handsegnet" else 2
+            digits = COLUMNS[stage][1]
             off = [f"{one[0] - base[0]:+.{digits}f}" for one, base in zip(ends, whole, strict=True)]
             values[stage] = float(np.mean([value for value, _ in ends]))
             values[f"{stage}_gain"] = "" if variant == "all" else ", ".join(off)
@@ -119,7 +120,7 @@ def compare(arguments):
         "What averaging, clipping and warm-up are worth",
         columns,
         rows,
-        data=results.data_identity(arguments.data, "training", arguments.samples),
+        data=identity,
         seed=arguments.seeds[0],
         options={"seeds": arguments.seeds, "settings": {key: list(one) for key, one in SETTINGS.items()}},
         notes=[f"Validation at the end, mean of seeds {', '.join(map(str, arguments.seeds))}."],
@@ -146,15 +147,7 @@ def parse(argv=None):
 
 
 def main(argv=None):
-    from pipelines.records import read_info
-
-    arguments = parse(argv)
-    try:
-        arguments.samples = read_info(arguments.data)["splits"]["training"]["samples"]
-    except (OSError, ValueError, KeyError) as error:
-        print(f"error: --data: {error}", file=sys.stderr)
-        return 1
-    return results.write(compare, arguments)
+    return results.write(compare, parse(argv))
 
 
 if __name__ == "__main__":

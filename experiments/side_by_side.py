@@ -7,6 +7,7 @@ each as with one after the other.
 import argparse
 import concurrent.futures
 import contextlib
+import hashlib
 import importlib
 import multiprocessing
 import os
@@ -39,6 +40,18 @@ def _at_least_one(text):
     if number < 1:
         raise argparse.ArgumentTypeError(f"at least 1 expected, got {number}")
     return number
+
+
+def options_of(folder, name, data, identity, settings, backgrounds=None):
+    """(run folder, arguments) of a training program.
+
+    The run folder is FOLDER/NAME-HASH, of all that its network depends on, so that other settings or other
+    data train anew.  data: of --data; identity: a text that says what that holds; settings: of --set.
+    """
+    key = repr((tuple(settings), identity, backgrounds)).encode()
+    run = os.path.join(folder, f"{name}-{hashlib.sha256(key).hexdigest()[:10]}")
+    arguments = ["--data", data, "--run", run, *(f"--set={one}" for one in settings)]
+    return run, arguments + (["--backgrounds", backgrounds] if backgrounds else [])
 
 
 def train(trainings, jobs=None):

@@ -12,7 +12,6 @@ none is left out for its score: the least score of the shipped set is that of it
 
 import argparse
 import dataclasses
-import hashlib
 import os
 import shutil
 import sys
@@ -49,19 +48,16 @@ FINGERS = [keypoint for keypoint in range(len(INDEX)) if keypoint != ROOT]  # wh
 def trainings(sets, identities, arguments):
     """{name: (program, arguments)} of `side_by_side.train`, and {(set, role): run folder}.
 
-    identities: {set: hash of its training split}.  A folder is named after all that its network depends on,
-    so that other settings or other pictures train anew.
+    identities: {set: hash of its training split}.
     """
     made, runs = {}, {}
     for role, program in PROGRAMS.items():
         for name, folder in sets.items():
             steps = getattr(arguments, f"{role}_steps")
             settings = (*SETTINGS[role], *COMMON, f"steps={steps}", f"seed={arguments.seed}")
-            key = repr((settings, identities[name], arguments.backgrounds)).encode()
-            run = os.path.join(arguments.run, f"{role}-{name}-{hashlib.sha256(key).hexdigest()[:10]}")
-            options = ["--data", folder, "--run", run, *(f"--set={one}" for one in settings)]
-            if arguments.backgrounds:
-                options += ["--backgrounds", arguments.backgrounds]
+            run, options = side_by_side.options_of(
+                *(arguments.run, f"{role}-{name}", folder, identities[name], settings, arguments.backgrounds)
+            )
             made[f"{role} on {name}"], runs[name, role] = (program, options), run
     return made, runs
 

@@ -24,7 +24,7 @@ def options(tmp_path):
 
 def test_every_variant_is_a_recipe_and_has_a_folder_of_its_own(options):
     arguments = ablation.parse([*options, "--backgrounds", "PHOTOS"])
-    made, runs = ablation.trainings(arguments)
+    made, runs = ablation.trainings(arguments, {arguments.data: "some"})
     assert len(set(runs.values())) == len(made) == 2 * 3 * len(ablation.VARIANTS)
     stages = {"posenet": posenet, "handsegnet": handsegnet, "lifting": lifting}
     for name, (program, given) in made.items():
@@ -35,10 +35,13 @@ def test_every_variant_is_a_recipe_and_has_a_folder_of_its_own(options):
         ema, clip = ("average" in name or "none" in name), ("clipping" in name or "none" in name)
         assert (recipe.ema == 0, recipe.clip == 0) == (ema, clip), name
         assert (recipe.warmup == 0) == ("warm-up" in name or "none" in name)
-    other, moved = ablation.trainings(ablation.parse([*options, "--backgrounds", "OTHERS"]))
+    others = ablation.parse([*options, "--backgrounds", "OTHERS"])
+    _, moved = ablation.trainings(others, {arguments.data: "some"})
     assert set(moved.values()) & set(runs.values()) == {
         run for (stage, *_), run in runs.items() if stage == "lifting"
     }
+    _, again = ablation.trainings(arguments, {arguments.data: "other pictures"})
+    assert not set(again.values()) & set(runs.values())
 
 
 def test_differences_are_those_of_the_last_epochs(options, tmp_path, monkeypatch):

@@ -28,13 +28,12 @@ def test_fit_and_back(size):
 def test_a_dot_comes_back_to_its_pixel():
     for height, width in ((300, 400), (30, 40), (96, 96)):
         pixels = np.zeros((height, width, 3), np.uint8)
-        pixels[16:25, 26:35] = 255  # centred at (30, 20)
+        pixels[20:23, 30:33] = 255  # centred at (31, 21)
         canvas, area = fit(pixels, 96)
         weight = np.where((canvas == GREY).all(-1), 0, canvas[..., 0]).astype(float)
         v, u = np.mgrid[:96, :96]
         centroid = np.array([[(u * weight).sum(), (v * weight).sum()]]) / weight.sum()
-        near = max(0.15, 0.05 * width / 96)  # pixels of the image, or a twentieth of the canvas's
-        np.testing.assert_allclose(canvas_to_image(centroid, area, (width, height)), [[30, 20]], atol=near)
+        np.testing.assert_allclose(canvas_to_image(centroid, area, (width, height)), [[31, 21]], atol=0.15)
         same, _ = fit(Image.fromarray(pixels), 96)
         np.testing.assert_array_equal(same, canvas)
 
