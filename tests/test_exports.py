@@ -124,6 +124,8 @@ def test_the_estimator_s_hands_in_every_runtime(to, precision, two_regions, phot
     estimator.canvases = (64,)
     wanted, found = estimator(photo), model(photo)
     assert wanted and len(found) == len(wanted)
+    if (to, precision) == ("openvino", "int8"):
+        assert_all_convolutions_in_int8(out, estimator)
     if precision in ("int8", "bfloat16"):  # random weights: no more to be said of them
         return
     loose = 10 if precision == "float16" else 1
@@ -131,6 +133,30 @@ def test_the_estimator_s_hands_in_every_runtime(to, precision, two_regions, phot
         assert got.side == hand.side and got.score == pytest.approx(hand.score, abs=1e-3 * loose)
         for key, tolerance in FIELDS.items():
             np.testing.assert_allclose(getattr(got, key), getattr(hand, key), atol=tolerance * loose)
+
+
+def assert_all_convolutions_in_int8(folder, estimator):
+    """Each kernel of the networks to quantise is stored in int8, and what goes into it is quantised."""
+    import openvino
+
+    kernels = [
+        weight
+        for role in formats.QUANTISED
+        for weight in estimator.networks[role].get_weights()
+        if weight.ndim == 4
+    ]
+    model = openvino.Core().read_model(os.path.join(folder, "model.xml"))
+    given = [
+        op.input_value(0).get_node() for op in model.get_ops() if op.get_type_name() == "Convolution"
+    ]
+    assert sum(op.get_type_name() == "FakeQuantize" for op in given) == len(kernels)
+    size = sum(weight.size for weight in kernels)
+    stored = sum(
+        int(np.prod(op.shape))
+        for op in model.get_ops()
+        if op.get_type_name() == "Constant" and op.get_element_type().get_type_name() == "i8"
+    )
+    assert stored >= size
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,8 @@ def _records(directory, count):
         from pipelines.records import decode_pictures, read_records
     except ImportError as error:
         raise ValueError(
-            f"--calibrate {directory}: records are read from a checkout of hand3d alone; give image files"
+            f"--calibrate {directory}: records are read by `python -m hand3d` in a checkout of hand3d alone; "
+            "run that, or give image files"
         ) from error
     data = read_records(directory, "training", shuffle=True, check=False).take(count)
     return [sample["image"].numpy() for sample in data.map(decode_pictures)]

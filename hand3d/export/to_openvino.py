@@ -2,12 +2,13 @@
 
 import os
 
+import numpy as np
+
 from hand3d.export.chain import chain, freeze
 from hand3d.export.formats import QUANTISED
 
 FILE = "model.xml"
-PASSED = ("Convolution", "Add", "Transpose", "Relu", "Reshape")
-HOPS = 4
+JOINS = ("Add", "Relu", "PRelu", "MaxPool")  # what stands between a network's convolutions
 
 
 def write(estimator, size, precision, folder, samples, scratch):
@@ -29,8 +30,9 @@ def _quantised(model, samples, networks):
     """HandSegNet's and PoseNet's convolutions in int8, all else in float32, see `formats.QUANTISED`."""
     import nncf
 
-    names = [networks[role].name for role in QUANTISED]
-    outside = [op.get_friendly_name() for op in model.get_ops() if not _belongs(op, names)]
+    kernels = [weight for role in QUANTISED for weight in networks[role].get_weights() if weight.ndim == 4]
+    inside = {op.get_friendly_name() for op in _of_networks(model, kernels)}
+    outside = [name for op in model.get_ops() if (name := op.get_friendly_name()) not in inside]
     return nncf.quantize(
         model,
         nncf.Dataset(samples),
@@ -39,12 +41,32 @@ def _quantised(model, samples, networks):
     )
 
 
-def _belongs(op, names, steps=HOPS):
-    """Whether an operation is part of a network of these names; convolutions lose their names on the way, so
-    what follows them counts."""
-    if any(name in op.get_friendly_name() for name in names):
-        return True
-    if not steps or op.get_type_name() not in PASSED:
-        return False
-    after = [given.get_node() for output in op.outputs() for given in output.get_target_inputs()]
-    return any(_belongs(node, names, steps - 1) for node in after)
+def _of_networks(model, kernels):
+    """The convolutions with these kernels (kh, kw, in, out), and what joins them.
+
+    OpenVINO keeps no layer's name, but it keeps the kernels, so these tell which network an operation is of.
+    RuntimeError if one of them is in no convolution: it would be left in float32 unseen.
+    """
+    shapes = {}
+    for kernel in kernels:
+        shapes.setdefault(kernel.transpose(3, 2, 0, 1).shape, []).append(kernel.transpose(3, 2, 0, 1))
+    found, seen = [], set()
+    for op in model.get_ops():
+        weight = op.input_value(1).get_node() if op.get_type_name() == "Convolution" else None
+        if weight is None or weight.get_type_name() != "Constant":
+            continue
+        same = [k for k in shapes.get(tuple(weight.get_output_shape(0)), ()) if np.array_equal(k, weight.data)]
+        seen.update(map(id, same))
+        found += [op] * bool(same)
+    missing = sum(id(kernel) not in seen for known in shapes.values() for kernel in known)
+    if missing:
+        raise RuntimeError(f"{missing} of {len(kernels)} kernels to quantise are in no convolution of the model")
+    joined, todo = {}, found
+    while todo:
+        op = todo.pop()
+        joined[op.get_friendly_name()] = op
+        after = [given.get_node() for output in op.outputs() for given in output.get_target_inputs()]
+        todo += [
+            node for node in after if node.get_type_name() in JOINS and node.get_friendly_name() not in joined
+        ]
+    return joined.values()
