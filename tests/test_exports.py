@@ -146,9 +146,7 @@ def assert_all_convolutions_in_int8(folder, estimator):
         if weight.ndim == 4
     ]
     model = openvino.Core().read_model(os.path.join(folder, "model.xml"))
-    given = [
-        op.input_value(0).get_node() for op in model.get_ops() if op.get_type_name() == "Convolution"
-    ]
+    given = [op.input_value(0).get_node() for op in model.get_ops() if op.get_type_name() == "Convolution"]
     assert sum(op.get_type_name() == "FakeQuantize" for op in given) == len(kernels)
     size = sum(weight.size for weight in kernels)
     stored = sum(

@@ -47,20 +47,18 @@ def _of_networks(model, kernels):
     OpenVINO keeps no layer's name, but it keeps the kernels, so these tell which network an operation is of.
     RuntimeError if one of them is in no convolution: it would be left in float32 unseen.
     """
-    shapes = {}
-    for kernel in kernels:
-        shapes.setdefault(kernel.transpose(3, 2, 0, 1).shape, []).append(kernel.transpose(3, 2, 0, 1))
-    found, seen = [], set()
+    kernels = [kernel.transpose(3, 2, 0, 1) for kernel in kernels]
+    found, left = [], set(range(len(kernels)))
     for op in model.get_ops():
         weight = op.input_value(1).get_node() if op.get_type_name() == "Convolution" else None
         if weight is None or weight.get_type_name() != "Constant":
             continue
-        same = [k for k in shapes.get(tuple(weight.get_output_shape(0)), ()) if np.array_equal(k, weight.data)]
-        seen.update(map(id, same))
-        found += [op] * bool(same)
-    missing = sum(id(kernel) not in seen for known in shapes.values() for kernel in known)
-    if missing:
-        raise RuntimeError(f"{missing} of {len(kernels)} kernels to quantise are in no convolution of the model")
+        same = {number for number, kernel in enumerate(kernels) if np.array_equal(kernel, weight.data)}
+        if same:  # a network that looks twice has each kernel in two convolutions
+            found.append(op)
+            left -= same
+    if left:
+        raise RuntimeError(f"{len(left)} of {len(kernels)} kernels to quantise are in no convolution")
     joined, todo = {}, found
     while todo:
         op = todo.pop()
