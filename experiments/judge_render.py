@@ -30,6 +30,7 @@ from pipelines.tfrecord_io import example_class, read_tfrecord
 FRAME = 320  # pixels: the size of picture that distances are given for
 CROP = 320  # pixels of the crop that MediaPipe sees
 ROOM = 2.0  # side of the crop over the hand's
+OUTSIDE = 0  # value of what lies beyond the picture: black, which the judge itself pads pictures with
 MIN_VISIBLE, MIN_SIZE, MAX_OTHER = 15, 50, 0.02  # keypoints; pixels at 320; share of the crop
 MIN_CONFIDENCE = 0.5
 # MediaPipe's order: wrist, then each finger from base to tip
@@ -82,12 +83,12 @@ def single_hands(sample, visible=MIN_VISIBLE):
 
 
 def cut(image, box):
-    """(CROP, CROP, 3) uint8 of the square (left, top, side), grey outside the picture."""
+    """(CROP, CROP, 3) uint8 of the square (left, top, side), black outside the picture."""
     left, top, side = box
     corners = (left + 0.5, top + 0.5, left + 0.5 + side, top + 0.5 + side)
     return np.asarray(
         Image.fromarray(image).transform(
-            (CROP, CROP), Image.Transform.EXTENT, corners, Image.Resampling.BICUBIC, fillcolor=(128,) * 3
+            (CROP, CROP), Image.Transform.EXTENT, corners, Image.Resampling.BICUBIC, fillcolor=(OUTSIDE,) * 3
         )
     )
 
