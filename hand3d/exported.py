@@ -117,6 +117,8 @@ def _onnx(path, threads, card):
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # by itself its threads go on waiting in loops when it is done, and take the cores from whatever runs then
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda image: dict(zip(names, session.run(names, {card["input"]["name"]: image}), strict=True))

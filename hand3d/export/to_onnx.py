@@ -6,6 +6,7 @@ from hand3d.export.chain import INPUT, chain
 from hand3d.export.formats import QUANTISED
 
 FILE = "model.onnx"
+INT8 = ("Conv", "Add", "Relu")  # kinds of operations in int8; with float32 between them it is no quicker
 OPSET = 18
 LEAST_ELEMENTS = 1024  # constants below stay in float32
 
@@ -73,7 +74,7 @@ def _quantised(model, samples, networks, scratch):
     chosen = [
         node.name
         for node in onnx.load(ready).graph.node
-        if node.op_type == "Conv" and any(name in node.name for name in names)
+        if node.op_type in INT8 and any(name in node.name for name in names)
     ]
     quantization.quantize_static(
         ready,
