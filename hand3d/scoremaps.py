@@ -20,6 +20,7 @@ PAPER_CROP = 256  # pixels
 WINDOW = 5  # cells that decode looks at around the highest one
 GRIDS = ("half_pixel", "legacy")
 FAR = 1e6  # pixels; stands in for coordinates that are not finite
+TAIL = 20.0  # exponent at which a Gaussian ends, with 2e-9: processors are slow with numbers near 1e-38
 
 
 def cell_centres(size, crop_size):
@@ -32,7 +33,7 @@ def encode(uv_crop, weight, size, crop_size, sigma=None):
     """The paper's score maps exp(-d^2 / sigma^2), no factor 2 (PAPER.md 3.4, fact T7).
 
     The coordinate is not truncated to integers as in the released code, and a keypoint outside the crop
-    keeps the tail of its Gaussian: give it weight 0 where it must not show.
+    keeps the tail of its Gaussian, which ends in 2e-9: give it weight 0 where it must not show.
 
     Args:
         uv_crop: (B, 21, 2), crop pixels; may be NaN where the weight is 0.
@@ -46,8 +47,8 @@ def encode(uv_crop, weight, size, crop_size, sigma=None):
     """
     sigma = PAPER_SIGMA * crop_size / PAPER_CROP if sigma is None else sigma
     squared_x, squared_y = _squared_distances(uv_crop, size, crop_size)
-    rows = ops.exp(-squared_y / sigma**2) * ops.cast(weight, "float32")[:, None, :]
-    columns = ops.exp(-squared_x / sigma**2)
+    rows, columns = (ops.exp(-ops.minimum(each / sigma**2, TAIL)) for each in (squared_y, squared_x))
+    rows = rows * ops.cast(weight, "float32")[:, None, :]
     return rows[:, :, None, :] * columns[:, None, :, :]
 
 
