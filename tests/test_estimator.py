@@ -3,6 +3,7 @@
 import copy
 import json
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,6 +13,7 @@ from hand3d.estimator import canvas_to_image, fit
 from hand3d.images import GREY, ImageError, load_image
 from hand3d.manifest import WeightsError
 from hand3d.skeleton import NUM_KEYPOINTS, ROOT
+from hand3d.tracing import traced
 
 
 @pytest.mark.parametrize("size", [(60, 80), (80, 60), (200, 100), (1, 1), (3, 400)])
@@ -36,6 +38,22 @@ def test_a_dot_comes_back_to_its_pixel():
         np.testing.assert_allclose(canvas_to_image(centroid, area, (width, height)), [[31, 21]], atol=0.15)
         same, _ = fit(Image.fromarray(pixels), 96)
         np.testing.assert_array_equal(same, canvas)
+
+
+def test_whole_numbers_of_pixels_are_averaged():
+    pixels = np.random.default_rng(0).integers(0, 256, (144, 288, 3)).astype(np.uint8)
+    canvas, area = fit(pixels, 96)
+    assert area == (0, 24, 96, 48)
+    mean = pixels.reshape(48, 3, 96, 3, 3).mean((1, 3))
+    assert np.abs(canvas[24:72] - mean).max() < 0.6
+
+
+def test_bytes_go_into_the_graph_as_numbers_do():
+    image = keras.Input((None, None, 3), dtype="float32")
+    call = traced(keras.Model(image, 0.5 * image - 200))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3)).astype(np.uint8)
+    for given in (pixels, pixels.astype(np.float32), pixels.astype(float)[:1]):
+        np.testing.assert_array_equal(call(given), 0.5 * given.astype(np.float32) - 200)
 
 
 def test_hand(estimator, photo):

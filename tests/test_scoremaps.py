@@ -31,6 +31,12 @@ def test_encode_agrees_with_the_formula_and_the_pixel_rule():
     np.testing.assert_allclose(maps, weight[:, None, None] * np.exp(-squared / 12.5**2), atol=1e-5)
 
 
+def test_tails_are_no_numbers_that_processors_are_slow_with():
+    uv = np.stack(np.meshgrid(np.linspace(-500, 500, 41), np.linspace(0, 127, 7)), -1).reshape(-1, 1, 2)
+    maps = array(scoremaps.encode(np.repeat(uv, K, 1), np.full((len(uv), K), 1e-3), 32, 128))
+    assert (maps >= 1e3 * np.finfo(np.float32).tiny).all() and maps[uv[:, 0, 0] < -400].max() < 1e-8
+
+
 def test_absent_keypoints_give_empty_maps():
     uv = np.full((1, K, 2), np.nan)
     assert (array(scoremaps.encode(uv, np.zeros((1, K)), 8, 64)) == 0).all()
