@@ -33,7 +33,7 @@ SETTINGS = {
     ),
     "lifting": ("batch=32", "steps=500", "epoch_steps=25", "warmup=15"),
 }
-EMA = "ema=0.97"
+ALL = ("ema=0.97", "clip=1")  # and the warm-ups of above
 PLATEAU = 3  # epochs
 VARIANTS = {
     "all": (),
@@ -62,7 +62,7 @@ def trainings(arguments, identities):
             if stage == "lifting":
                 data, backgrounds = arguments.poses, None
             for variant, changed in VARIANTS.items():
-                settings = (*SETTINGS[stage], EMA, *changed, f"seed={seed}")
+                settings = (*SETTINGS[stage], *ALL, *changed, f"seed={seed}")
                 run, options = side_by_side.options_of(
                     *(arguments.run, stage, data, identities[data], settings, backgrounds)
                 )

@@ -23,9 +23,10 @@ POSES = "poses_{}.npz"
 # `--set` of experiments.lifting.  The evaluation shows hands in the views that they were rendered in, cut out
 # in the middle, so views are varied less than for photographs.
 VIEWS = ("any_view=0", "turn=0.2", "roll=0.3", "scale=0.85,1.15", "shift=0.08", "precision=auto")
+CLIP = "clip=1"  # as the published table was measured
 SETTINGS = {
-    "quick": ("batch=16", "steps=3200", "epoch_steps=800", "warmup=200", "ema=0.995", *VIEWS),
-    "full": ("batch=64", "steps=6000", "epoch_steps=1000", "warmup=200", "ema=0.999", *VIEWS),
+    "quick": ("batch=16", "steps=3200", "epoch_steps=800", "warmup=200", "ema=0.995", CLIP, *VIEWS),
+    "full": ("batch=64", "steps=6000", "epoch_steps=1000", "warmup=200", "ema=0.999", CLIP, *VIEWS),
 }
 
 
