@@ -6,8 +6,8 @@ RECORDS is a folder made by `pipelines.render`; with `render` the pictures are m
 trains the small network on whole images and zooms on their hands, with new backgrounds; `paper` is the
 published network, schedule and augmentation.
 
-What options add to plain training (`experiments.ablation`: half the width, 96 pixels, 800 steps of 32, seeds 0
-and 1), IoU on the evaluation split at the end:
+What options add to plain training (`experiments.ablation`: half the width, 96 pixels, 800 steps of 32,
+seeds 0 and 1), IoU on the evaluation split at the end:
 
     all: 0.423, 0.369; without the average of the weights 0.418, 0.378, clipping 0.415, 0.370, warm-up 0.414,
     0.395, all three 0.414, 0.359; stopped after 3 epochs without a better one: never stopped
