@@ -135,10 +135,11 @@ class Peer:
     """A peer on one photograph, in a process of its own: call it to run it once, for milliseconds.
 
     python: interpreter that has it, since its packages may not go together with ours; None is this one.
+    max_hands: how many hands it looks for.
     The attribute `about` has "hands" and "version".  Raises PeerError where it cannot be run.
     """
 
-    def __init__(self, name, photo, python=None):
+    def __init__(self, name, photo, python=None, max_hands=1):
         if name not in PEERS:
             raise PeerError(f"{name!r} is not known; expected one of {PEERS}")
         self.name, self.python, self.about = name, python or sys.executable, {}
@@ -147,7 +148,7 @@ class Peer:
         self._messages = tempfile.TemporaryFile("w+")
         try:
             self._process = subprocess.Popen(
-                [self.python, script, os.path.abspath(photo)],
+                [self.python, script, os.path.abspath(photo), str(max_hands)],
                 cwd=self._elsewhere.name,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -82,7 +82,7 @@ def _bench(arguments, weights, folder, exported):
     peer = None
     try:
         if arguments.against:
-            peer = benchmark.Peer(arguments.against, photo, arguments.peer_python)
+            peer = benchmark.Peer(arguments.against, photo, arguments.peer_python, arguments.max_hands)
         if peer or exported:
             estimator = HandPoseEstimator(weights, max_hands=arguments.max_hands)
             result["image_to_hands"] = benchmark.image_to_hands(

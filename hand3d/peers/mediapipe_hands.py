@@ -1,6 +1,8 @@
 """MediaPipe Hands (full) on one photograph, alone: it runs in an environment that need not have hand3d.
 
-    python mediapipe_hands.py PHOTO
+    python mediapipe_hands.py PHOTO [MAX_HANDS]
+
+MAX_HANDS: how many hands it looks for (1).
 
 For every line with a number N on standard input it runs N times and prints one line of JSON: milliseconds of
 each from decoded pixels to hands, how many hands it found, its version.
@@ -15,10 +17,10 @@ import numpy as np
 from PIL import Image
 
 
-def main(path):
+def main(path, max_hands=1):
     pixels = np.ascontiguousarray(Image.open(path).convert("RGB"))
     with mediapipe.solutions.hands.Hands(
-        static_image_mode=True, max_num_hands=1, model_complexity=1
+        static_image_mode=True, max_num_hands=max_hands, model_complexity=1
     ) as hands:
         for line in sys.stdin:
             times, found = [], None
@@ -31,4 +33,4 @@ def main(path):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], *map(int, sys.argv[2:]))
