@@ -16,6 +16,7 @@ mean error on the evaluation split at the end, mm:
 
 So `best` does not clip, and warms up, long: (*) within 30 steps, 15 of them to warm up, ViewpointNet's angle
 grew to thousands of radians, where rotations say nothing any more; with 50 steps to warm up it did not.
+Since then an angle beyond a whole turn costs something (`hand3d.layers.AxisAngleToMatrix`): it comes back.
 """
 
 import dataclasses

@@ -4,6 +4,8 @@ Without weights; float32 under any dtype policy, since coordinates need it.  `ha
 together.
 """
 
+import math
+
 import keras
 from keras import ops
 
@@ -31,9 +33,16 @@ class Float32Layer(keras.layers.Layer):
 
 @register
 class AxisAngleToMatrix(Float32Layer):
-    """(B, 3) axis-angle -> (B, 3, 3), see `geometry.axis_angle_to_matrix`."""
+    """(B, 3) axis-angle -> (B, 3, 3), see `geometry.axis_angle_to_matrix`.
 
-    def call(self, axis_angle):
+    In training the part of the angle beyond a whole turn costs its square (mean of the batch): out there the
+    rotation hardly tells how long the vector is, and what a step too large takes there would not come back.
+    """
+
+    def call(self, axis_angle, training=False):
+        if training:
+            angle = ops.sqrt(ops.sum(ops.square(axis_angle), axis=-1) + 1e-8)
+            self.add_loss(ops.mean(ops.square(ops.relu(angle - 2 * math.pi))))
         return geometry.axis_angle_to_matrix(axis_angle)
 
 

@@ -58,8 +58,8 @@ class _Training(keras.Model):
         self.built = True  # the network comes built, so weights load before the first batch
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The loss of a device's share of the batch, divided by the number of devices."""
-        return self.loss_of(y_pred) / self.replicas
+        """The loss of a device's share of the batch, with what its layers add, by the number of devices."""
+        return (self.loss_of(y_pred) + sum(self.losses)) / self.replicas
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Means over the batches of what `measure` returns: {name: value or (value, weight)}."""

@@ -141,6 +141,24 @@ def test_lifting_learns_a_batch(variant):
     assert 0 < after["epe_median_mm/root_scale"] < 250
 
 
+def test_an_angle_that_ran_away_comes_back():
+    model = LiftingTraining(lifting("proposed", dropout=False), Views(any_view=0.0), variant="proposed")
+    viewpoint = model.network.get_layer("ViewpointNet")
+    bias = viewpoint.get_layer("fc_vp_ux").bias
+    batch = toy_poses(np.random.default_rng(0))
+    model(batch, training=True)
+    assert float(sum(model.losses)) == 0
+    bias.assign([12.0])
+    model(batch, training=False)
+    assert not model.losses  # nothing in use
+    model.compile(optimizer=keras.optimizers.Adam(0.5), jit_compile=False)
+    for layer in viewpoint.layers:
+        layer.trainable = layer.name == "fc_vp_ux"
+    model.network.get_layer("PosePrior").trainable = False
+    model.fit(batch, batch_size=8, epochs=25, verbose=0)
+    assert abs(float(bias[0])) < 2 * np.pi + 0.5
+
+
 def test_keypoint_median_is_the_papers():
     rng = np.random.default_rng(0)
     errors = [rng.gamma(2.0, 6.0, (count, NUM_KEYPOINTS)).astype(np.float32) for count in (40, 31)]
