@@ -9,8 +9,8 @@ compared: a pose is where the joints of an average hand would be, in millimetres
 fingers, in the palm's frame.  The distance of two poses is the mean over joints.  Poses of different
 people differ by the median, over all recorded poses, of the distance to the nearest pose of anybody else;
 `covered` is the share of the recorded poses with a rendered pose at most that far away.  Recordings
-hold tracking errors, thumbs behind the hand and knuckles bent back; `covered/possible` leaves them out
-(`possible`).  About a minute.
+hold tracking errors, thumbs behind the hand or up the arm and knuckles bent back; `covered/possible` leaves
+them out (`possible`).  About a minute.
 """
 
 import argparse
@@ -31,7 +31,7 @@ LENGTHS = np.array([[42, 33, 27], [47, 24, 26], [53, 29, 26], [48, 26, 25], [38,
 CHAIN = np.array(list(CHAINS.values()))[:, ::-1]  # base to tip
 NUM_JOINTS = LENGTHS.size
 EVERY = 5  # frames of an animation
-BEHIND = 30.0  # millimetres that a thumb's tip gets behind the palm's plane at most
+BEHIND = 30.0  # millimetres that a thumb's tip gets behind the palm's plane or up the arm at most
 BENT_BACK = 40.0  # degrees that a knuckle bends back at most
 _TURNS = {"X": 0, "Y": 1, "Z": 2}
 
@@ -54,13 +54,14 @@ def pose_vectors(xyz, side):
 
 
 def possible(poses):
-    """(N,) bool: neither a thumb's tip far behind the palm nor a knuckle bent far back.
+    """(N,) bool: neither a thumb's tip far behind the palm or up the arm nor a knuckle bent far back.
 
-    poses: (N, 45) as of `pose_vectors`; the third coordinate grows towards where fingers bend.
+    poses: (N, 45) as of `pose_vectors`; the second coordinate grows towards the fingers, the third towards
+    where they bend.
     """
     joints = np.reshape(poses, (len(poses), *LENGTHS.shape, 3))
     back = -joints[:, 1:, 0, 2] / LENGTHS[1:, 0]
-    return (joints[:, 0, -1, 2] > -BEHIND) & (back < np.sin(np.radians(BENT_BACK))).all(1)
+    return (joints[:, 0, -1, 1:] > -BEHIND).all(-1) & (back < np.sin(np.radians(BENT_BACK))).all(1)
 
 
 def _unit(v):

@@ -75,12 +75,13 @@ def test_coverage_of_equal_and_of_far_poses():
 
 
 def test_poses_no_hand_can_take_are_told_apart():
-    """A thumb behind the hand and a knuckle bent straight back, beside a flat hand."""
-    flat = np.zeros((3, 5, 3, 3))
+    """A thumb behind the hand, one up the arm and a knuckle bent straight back, beside a flat hand."""
+    flat = np.zeros((4, 5, 3, 3))
     flat[..., 1] = np.cumsum(pose_diversity.LENGTHS, axis=1)
     flat[1, 0, -1, 2] = -pose_diversity.BEHIND - 1
     flat[2, 3, 0] = 0, 0, -pose_diversity.LENGTHS[3, 0]
-    assert pose_diversity.possible(flat.reshape(3, -1)).tolist() == [True, False, False]
+    flat[3, 0, -1, 1] = -pose_diversity.BEHIND - 1
+    assert pose_diversity.possible(flat.reshape(4, -1)).tolist() == [True, False, False, False]
 
 
 def test_bvh_chain(tmp_path):
