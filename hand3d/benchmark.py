@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from hand3d.estimator import HandPoseEstimator
-from hand3d.images import PICTURE_SIDE, load_image
+from hand3d.images import load_image
 from hand3d.measuring import Compiled, in_turns, machine, matmul_gflops, milliseconds, timer
 
 PEERS = ("mediapipe",)
@@ -64,15 +64,12 @@ def stage_times(estimator, photo, runs, peak):
 
     photo: path.  peak: as of `matmul_gflops`.  Returns (canvas side, {stage: times}, {network: dict}).
     """
-    picture = load_image(photo, max_side=PICTURE_SIDE)
-    canvas = estimator.fit(picture.picture)[0].shape[:2]
+    canvas = estimator.prepared(photo)[1].shape[:2]
     crop = estimator.model.get_layer("crop").crop_size
     sizes = {"handsegnet": estimator.model.get_layer("mask").size, "posenet": (crop, crop)}
 
-    def read():
-        return estimator.fit(load_image(photo, max_side=PICTURE_SIDE).picture)
-
-    taken, counted = {"read and fit photo": milliseconds(read, runs)}, {}
+    taken = {"read and fit photo": milliseconds(lambda: estimator.prepared(photo), runs)}
+    counted = {}
     for name, model in stages(estimator.model, estimator.networks).items():
         looks = crops_a_picture(estimator.model) if name == "posenet" else 1
         compiled = Compiled(model, sizes.get(name, canvas), looks)
@@ -90,7 +87,7 @@ def stage_times(estimator, photo, runs, peak):
 
 def throughput(estimator, photo, batches, runs):
     """{"batch N": {"graph": images/s, "estimator": images/s}}; the estimator's includes reading the files."""
-    canvas = estimator.fit(load_image(photo, max_side=PICTURE_SIDE).picture)[0].shape[:2]
+    canvas = estimator.prepared(photo)[1].shape[:2]
     result = {}
     for batch in batches:
         several = max(3, runs // batch)

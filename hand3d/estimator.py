@@ -125,7 +125,7 @@ class HandPoseEstimator:
         with ThreadPoolExecutor(LOADERS) as pool:
 
             def load_chunk():
-                return [pool.submit(self._prepared, image) for image in itertools.islice(images, CHUNK)]
+                return [pool.submit(self.prepared, image) for image in itertools.islice(images, CHUNK)]
 
             chunk = load_chunk()
             try:
@@ -136,10 +136,14 @@ class HandPoseEstimator:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _prepared(self, image):
+    def prepared(self, image):
         """(LoadedImage, canvas (S, S, 3) uint8, area) of an image as `predict` takes it."""
-        image = _loaded(image)
-        return image, *self.fit(image.picture)
+        if isinstance(image, str | os.PathLike):
+            seen_side = None if self.frame else self.canvases[-1]
+            image = load_image(image, max_side=PICTURE_SIDE, seen_side=seen_side)
+        elif not isinstance(image, LoadedImage):
+            image = load_image(image)
+        return image, *self.fit(image.seen)
 
     def fit(self, picture):
         """An image as `canvas.fit` takes it, as the graph takes it: canvas (S, S, 3) uint8 and its area."""
@@ -191,7 +195,7 @@ class HandPoseEstimator:
         return 1 - side if self.mirrored else side
 
     def _predict_batch(self, prepared):
-        """`Prediction` of each of a list of what `_prepared` returns, canvases of one size."""
+        """`Prediction` of each of a list of what `prepared` returns, canvases of one size."""
         canvases = np.stack([canvas for _, canvas, _ in prepared])
         outputs = self._run(canvases, self.given_side(len(prepared)))
         if self.max_hands == 1:
@@ -220,7 +224,7 @@ class HandPoseEstimator:
             width=image.width,
             height=image.height,
             hands=hands,
-            picture=image.picture,
+            image=image,
             mask=mask_of_area(outputs["mask"] * outputs["component"][0], area, canvas_size),
             mask_of_all=mask_of_area(outputs["mask"] * objects, area, canvas_size),
             crop=crop,
@@ -253,11 +257,3 @@ class HandPoseEstimator:
             confidence=float(outputs["confidence"]),
             visible=None if visible is None else visible >= self.visible_from,
         )
-
-
-def _loaded(image):
-    if isinstance(image, LoadedImage):
-        return image
-    if isinstance(image, str | os.PathLike):
-        return load_image(image, max_side=PICTURE_SIDE)
-    return load_image(image)

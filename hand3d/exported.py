@@ -68,8 +68,10 @@ class ExportedEstimator:
         if isinstance(image, list | tuple):
             return [self(each) for each in image]
         if not isinstance(image, LoadedImage):
-            image = load_image(image, max_side=PICTURE_SIDE if isinstance(image, str | os.PathLike) else None)
-        canvas, area = self.fit(image.picture)
+            seen_side = max(self.size) if self.card["keep_shape"] else None
+            max_side = PICTURE_SIDE if isinstance(image, str | os.PathLike) else None
+            image = load_image(image, max_side=max_side, seen_side=seen_side)
+        canvas, area = self.fit(image.seen)
         found = {name: value[0] for name, value in self.run(canvas[None]).items()}
         size = np.array([image.width, image.height], np.float32)
         return [

@@ -4,9 +4,8 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
-from hand3d.images import as_pixels
+from hand3d.images import LoadedImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +69,7 @@ class Prediction:
     """One image, its hands, and what a picture of the result needs.
 
     width, height: of the original image, pixels.  hands: list of `Hand`, highest score first.
-    picture: the image, reduced if it was large, as of `images.LoadedImage`; its `pixels` (h, w, 3) uint8.
+    image: `images.LoadedImage`, or its picture: the image, reduced if it was large.
     mask: (h', w') float32, 0..1, the best hand's mask over the same extent as `pixels`.
     crop: (S, S, 3) uint8, what PoseNet saw of the best.  crop_uv: (21, 2) float32, keypoints in it, pixels.
     score: 0..1, of the best candidate, whether it passed `min_score` or not.
@@ -82,7 +81,7 @@ class Prediction:
     width: int
     height: int
     hands: list
-    picture: np.ndarray | Image.Image
+    image: LoadedImage | np.ndarray
     mask: np.ndarray
     crop: np.ndarray
     crop_uv: np.ndarray
@@ -94,8 +93,8 @@ class Prediction:
 
     @functools.cached_property
     def pixels(self):
-        """(h, w, 3) uint8 RGB."""
-        return as_pixels(self.picture)
+        """(h, w, 3) uint8 RGB: the picture of the image."""
+        return self.image.pixels if isinstance(self.image, LoadedImage) else self.image
 
     def to_dict(self):
         """The prediction as in the public JSON format."""

@@ -5,10 +5,12 @@ scaled to 8, the first frame of an animation.  Anything else is an `ImageError` 
 """
 
 import functools
+import io
 import os
 import stat
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -33,7 +35,28 @@ _ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_pillow_limit = threading.Lock()
+
+
+class _NoPillowLimit:
+    """While threads are inside, Pillow has no limit of its own: a module global, too low for telephones."""
+
+    def __init__(self):
+        self.lock, self.inside, self.limit = threading.Lock(), 0, None
+
+    def __enter__(self):
+        with self.lock:
+            if not self.inside:
+                self.limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self.inside += 1
+
+    def __exit__(self, *error):
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                Image.MAX_IMAGE_PIXELS = self.limit
+
+
+_no_pillow_limit = _NoPillowLimit()
 
 
 class ImageError(ValueError):
@@ -44,16 +67,22 @@ class ImageError(ValueError):
 class LoadedImage:
     """An image in memory, possibly smaller than its file.
 
-    picture: (h, w, 3) uint8 RGB array, or Pillow's image of mode RGB.  width, height: of the original, in
-    pixels, after its EXIF orientation.  path: str, or None for an array.  notes: what a user may want to
-    know, such as "first of 12 frames".
+    seen: what networks look at, (h, w, 3) uint8 RGB array, or Pillow's image of mode RGB.  width, height: of
+    the original, in pixels, after its EXIF orientation.  path: str, or None for an array.  notes: what a user
+    may want to know, such as "first of 12 frames".  larger: None, or what makes `picture` where it is larger.
     """
 
-    picture: np.ndarray | Image.Image
+    seen: np.ndarray | Image.Image
     width: int
     height: int
     path: str | None = None
     notes: tuple = ()
+    larger: Callable | None = None
+
+    @functools.cached_property
+    def picture(self):
+        """What people look at, as `seen` but perhaps larger: decoded when it is asked for."""
+        return self.seen if self.larger is None else self.larger()
 
     @functools.cached_property
     def pixels(self):
@@ -61,17 +90,20 @@ class LoadedImage:
         return as_pixels(self.picture)
 
 
-def load_image(source, max_side=None):
+def load_image(source, max_side=None, seen_side=None):
     """Image from a path or an array.
 
     source: path of an image file, or (H, W, 3) uint8 RGB array.
     max_side: larger images are reduced, antialiased, until their longer side has this many pixels;
         None keeps the size.
+    seen_side: JPEG files that are at least twice as large are decoded and reduced to this many pixels for
+        `seen`, which is much quicker; their `picture`, up to max_side, is decoded from the file's bytes when
+        it is asked for.
     Returns a `LoadedImage`.  Raises ImageError for a file that is missing, empty, damaged, too large or no
     image; TypeError or ValueError for an array of another type or shape.
     """
     if isinstance(source, str | os.PathLike):
-        return _load_file(os.fspath(source), max_side)
+        return _load_file(os.fspath(source), max_side, seen_side)
     pixels = check_array(source)
     height, width = pixels.shape[:2]
     if max_side is not None and max(height, width) > max_side:
@@ -131,16 +163,16 @@ def list_images(path):
     return images
 
 
-def _load_file(path, max_side):
+def _load_file(path, max_side, seen_side):
     _check_file(path)
     try:
-        with _pillow_limit, open(path, "rb") as file:
-            # Pillow's own limit is a module global and too low for today's telephones; ours replaces it here.
-            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            try:
-                return _decode(file, path, max_side)
-            finally:
-                Image.MAX_IMAGE_PIXELS = limit
+        with open(path, "rb") as file:
+            if seen_side and (not max_side or seen_side < max_side):
+                data = _jpeg_bytes(file)
+                small = data and _open(io.BytesIO(data), path, seen_side, twice=True)
+                if small:
+                    return replace(small, larger=functools.partial(_larger, data, path, max_side))
+            return _open(file, path, max_side)
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:
@@ -150,6 +182,22 @@ def _load_file(path, max_side):
     except Exception as error:  # damaged files make Pillow's decoders raise errors of every kind
         reason = str(error) or type(error).__name__
         raise ImageError(f"{path}: damaged or truncated image ({reason})") from error
+
+
+def _jpeg_bytes(file):
+    """The bytes of a JPEG file, or None of another, which is left at its beginning."""
+    beginning = file.read(3)
+    file.seek(0)
+    return file.read() if beginning == b"\xff\xd8\xff" else None
+
+
+def _larger(data, path, max_side):
+    return _open(io.BytesIO(data), path, max_side).seen
+
+
+def _open(file, path, max_side, twice=False):
+    with _no_pillow_limit:
+        return _decode(file, path, max_side, twice)
 
 
 def _check_file(path):
@@ -170,7 +218,8 @@ def _check_file(path):
         raise ImageError(f"{path}: the file is empty")
 
 
-def _decode(file, path, max_side):
+def _decode(file, path, max_side, twice):
+    """`LoadedImage` of an open file; `twice`: None unless it is at least twice as large as max_side."""
     Image.init()
     image = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
     size = image.size
@@ -180,6 +229,8 @@ def _decode(file, path, max_side):
         raise ImageError(
             f"{path}: {size[0]} x {size[1]} pixels are more than the limit of {MAX_PIXELS}; reduce it first"
         )
+    if twice and max(size) < 2 * max_side:
+        return None
     frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
     notes = (f"first of {frames} frames",) if frames > 1 else ()
     draft = image.draft(None, _target(size, max_side)) if max_side and max(size) > max_side else None

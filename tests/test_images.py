@@ -121,6 +121,35 @@ def test_reduction_with_orientation(tmp_path):
     assert loaded.pixels.shape == (100, 25, 3) and (loaded.width, loaded.height) == (100, 400)
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_networks_see_a_jpeg_reduced_and_people_larger(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    ramp = np.repeat(np.linspace(0, 255, 1300).astype(np.uint8)[None, :, None], 3, -1).repeat(901, 0)
+    path = tmp_path / "a.jpg"
+    Image.fromarray(ramp).save(path, exif=exif, quality=95)
+    whole = load_image(path, max_side=1280)
+    loaded = load_image(path, max_side=1280, seen_side=640)
+    assert (loaded.width, loaded.height) == (whole.width, whole.height)
+    seen, picture = np.array(loaded.seen), path.read_bytes()
+    path.unlink()  # the picture is there all the same
+    assert np.array_equal(loaded.pixels, whole.pixels)
+    assert sorted(seen.shape) == [3, 444, 640]
+    along = seen[222, :, 0] if orientation == 1 else seen[:, 222, 0]
+    centres = (np.arange(640) + 0.5) * 1300 / 640 - 0.5
+    assert np.abs(along - centres * 255 / 1299).max() < 2
+    path.write_bytes(picture[: len(picture) // 2])
+    with pytest.raises(ImageError, match="damaged or truncated"):
+        load_image(path, max_side=1280, seen_side=640)
+
+
+@pytest.mark.parametrize("name, size", [("a.png", 1280), ("a.jpg", 1279)])
+def test_what_is_not_decoded_twice(tmp_path, name, size):
+    Image.new("RGB", (size, 90), "red").save(tmp_path / name)
+    loaded = load_image(tmp_path / name, max_side=1280, seen_side=640)
+    assert loaded.seen is loaded.picture and loaded.seen.size == (size, 90)
+
+
 def test_more_than_pillows_limit(tmp_path, monkeypatch):
     Image.new("RGB", (200, 100)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
