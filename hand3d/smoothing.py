@@ -53,6 +53,32 @@ class OneEuro:
         return self._values.copy()
 
 
+class SteadyKeypoints:
+    """Filters a hand's keypoints in the image: their centre, and where they lie around it.
+
+    A hand that moves takes its centre along, and the centre of 21 keypoints trembles less than each of them,
+    so it may follow at once, while the keypoints around it stay steady.
+
+    Args:
+        centre, around: dicts of `OneEuro`'s arguments; beta by hand extents a second.
+
+    Call it with the keypoints (N, D) of each frame, its time in seconds and the hand's extent in their unit.
+    """
+
+    def __init__(self, centre, around):
+        self.filters = OneEuro(**centre), OneEuro(**around)
+        self.betas = centre["beta"], around["beta"]
+
+    def __call__(self, values, time, extent):
+        """Returns (N, D) float64.  ValueError if time does not increase."""
+        values = np.asarray(values, np.float64)
+        middle = values.mean(0, keepdims=True)
+        for each, beta in zip(self.filters, self.betas, strict=True):
+            each.beta = beta / extent
+        centre, around = self.filters
+        return centre(middle, time) + around(values - middle, time)
+
+
 def _share(cutoff, step):
     """Weight of the new value in a first-order low-pass of this cut-off (Hz) after `step` seconds."""
     return 1 / (1 + 1 / (2 * math.pi * cutoff * step))

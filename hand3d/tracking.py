@@ -13,7 +13,7 @@ from hand3d import skeleton
 from hand3d.candidates import MOST_OVERLAP
 from hand3d.graph import full_graph
 from hand3d.images import check_array
-from hand3d.smoothing import OneEuro
+from hand3d.smoothing import OneEuro, SteadyKeypoints
 from hand3d.tracing import traced
 
 SEARCH_EVERY = 5  # frames between looks for another hand while one is followed
@@ -23,7 +23,8 @@ SETTLED = 4.0  # natural logarithm of the odds from which the side of a hand is 
 # extent by that of the keypoints, and its centre from theirs towards the wrist by half the palm's length
 EXTENT, TOWARDS_WRIST = 1.25, 0.35
 # One-Euro filters; beta is by hand extents a second in the image, by scale bones a second in 3D
-UV_FILTER = {"min_cutoff": 0.7, "beta": 2.0, "speed_cutoff": 0.5}
+UV_CENTRE = {"min_cutoff": 0.7, "beta": 15.0, "speed_cutoff": 2.0}
+UV_AROUND = {"min_cutoff": 0.7, "beta": 3.0, "speed_cutoff": 1.0}
 XYZ_FILTER = {"min_cutoff": 0.8, "beta": 0.6}
 
 
@@ -117,7 +118,7 @@ class _Track:
     def __init__(self, number, hand, time, smooth):
         self.number, self.odds = number, 0.0
         self.certainty = min(1.0, hand.score / max(hand.confidence, 1e-6))
-        self.uv_filter, self.xyz_filter = OneEuro(**UV_FILTER), OneEuro(**XYZ_FILTER)
+        self.uv_filter, self.xyz_filter = SteadyKeypoints(UV_CENTRE, UV_AROUND), OneEuro(**XYZ_FILTER)
         self.extent = _extent(hand.keypoints_uv)  # the mean over some frames: a unit must not tremble
         self.update(hand, time, smooth)
 
@@ -130,8 +131,7 @@ class _Track:
         self.extent += 0.1 * (_extent(hand.keypoints_uv) - self.extent)
         uv, xyz = hand.keypoints_uv, hand.keypoints_xyz
         if smooth:
-            self.uv_filter.beta = UV_FILTER["beta"] / self.extent
-            uv, xyz = self.uv_filter(uv, time), self.xyz_filter(xyz, time)
+            uv, xyz = self.uv_filter(uv, time, self.extent), self.xyz_filter(xyz, time)
         self.hand = replace(
             hand,
             keypoints_uv=np.asarray(uv, np.float32),

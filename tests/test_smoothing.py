@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hand3d.smoothing import OneEuro
+from hand3d.smoothing import OneEuro, SteadyKeypoints
+from hand3d.tracking import UV_AROUND, UV_CENTRE
 
 RATE = 30.0
 
@@ -25,6 +26,19 @@ def test_a_moving_hand_is_followed():
     path = np.tile(1.5 * np.maximum(seconds - 1, 0), (1, 21, 2))
     late = (path - filtered(path))[-1].max() / (1.5 / RATE)
     assert 0 < late < 2
+
+
+def test_a_hand_moves_as_one_and_is_steady_all_the_same():
+    """Three sizes a second from the first frame that moves: less than half a frame late, and steady."""
+    smooth, extent = SteadyKeypoints(UV_CENTRE, UV_AROUND), 80.0
+    hand = np.random.default_rng(0).uniform(0, extent, (21, 2))
+    path = hand + 3 * extent * np.maximum(np.arange(60)[:, None, None] / RATE - 1, 0) * [1.0, 0.0]
+    late = [(uv - smooth(uv, n / RATE, extent))[:, 0] / (3 * extent / RATE) for n, uv in enumerate(path)]
+    assert 0 < np.max(late) < 0.5
+    noisy = hand + np.random.default_rng(1).normal(0, 0.01 * extent, (300, 21, 2))
+    smooth = SteadyKeypoints(UV_CENTRE, UV_AROUND)
+    steady = np.stack([smooth(uv, number / RATE, extent) for number, uv in enumerate(noisy)])
+    assert np.diff(steady[60:], axis=0).std() / np.diff(noisy[60:], axis=0).std() < 0.3
 
 
 def test_variable_rate_and_start():
