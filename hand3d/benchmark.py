@@ -44,9 +44,13 @@ def stages(model, networks):
 
 
 def crops_a_picture(model):
-    """How many crops of one picture go through PoseNet: every candidate, mirrored too if the set says so."""
-    mirrored = "mirrored" in {layer.name for layer in model.layers}
-    return model.get_layer("regions").count * (2 if mirrored else 1)
+    """How many crops of one picture go through PoseNet, mirror images among them if the set says so."""
+    layers = {layer.name: layer for layer in model.layers}
+    views, candidates = 2 if "mirrored" in layers else 1, layers["regions"].count
+    if "second_box" not in layers:
+        return views * candidates
+    hands = layers["second_images"].count if "second_images" in layers else 1
+    return candidates + views * hands
 
 
 def made_up_photo(folder):

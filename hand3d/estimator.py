@@ -35,6 +35,8 @@ class HandPoseEstimator:
         Keypoints stay as they are seen, in the image and in 3D.
     small_hands: HandSegNet looks at the image a second time, at more pixels: finds more of the hands that are
         small in it, and takes longer.  Not for weights of the published kind.
+    one_look: PoseNet does not look at each hand again, in a crop around its keypoints, where the weights say
+        so: quicker and less exact.
 
     The attribute `tells_side` is False for weights that cannot tell left from right, as the published ones:
     with side="auto" they take every hand for a left one.
@@ -54,6 +56,7 @@ class HandPoseEstimator:
         max_hands=None,
         mirrored=False,
         small_hands=False,
+        one_look=False,
     ):
         if side not in ("auto", *SIDES):
             raise ValueError(f"side is {side!r}; expected 'auto', 'left' or 'right'")
@@ -78,6 +81,8 @@ class HandPoseEstimator:
             if options.graph.get("grid") == "legacy":
                 raise ValueError(f"small_hands: the weights {weight_set.name!r} are of the published kind")
             self.graph_options = {"segment_fine": FINE_SIZE} | options.graph
+        if one_look:
+            self.graph_options = self.graph_options | {"second_look": None}
         if max_hands is None:
             max_hands = 1 if options.graph.get("grid") == "legacy" else MAX_HANDS
         self.max_hands = max_hands

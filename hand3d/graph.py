@@ -11,6 +11,7 @@ from hand3d.scoremaps import GRIDS
 from hand3d.skeleton import SIDES
 
 MAP_MODES = ("linear", "probability")
+PEAKS = ("peaks", "masses")  # of `pictorial.DecodeTree`
 VISIBLE_FROM = "visible_from"  # of a calibration: the probability from which a keypoint is called visible
 # its curves, and the output that each makes
 CURVES = {"within_10_px": "keypoint_scores", "visible": "keypoint_visible"}
@@ -32,6 +33,7 @@ def full_graph(
     peaks=1,
     candidates=1,
     max_hands=1,
+    second_look=None,
     calibration=None,
     crop_factor=1.25,
     component_stride=None,
@@ -85,6 +87,9 @@ def full_graph(
             scores are the hands.  1 in the paper: the object that holds the mask's highest value.
         max_hands: hands of an image; objects in which PoseNet finds the same hand count once
             (`candidates.distinct`).
+        second_look: None, or the side of a second crop by the extent of the keypoints found in the first:
+            what PoseNet sees there counts.  With `mirror` the first crops are looked at once and the second
+            ones twice, so that one hand of two candidates takes as long as without.  None with known_crop.
         calibration: None, or dict of curves over PoseNet's confidence, lists of [confidence, probability]
             that rise: "within_10_px" makes it `keypoint_scores`, "visible" `keypoint_visible`
             (`experiments.calibrate` measures them).  "visible_from" is for who reads that.
@@ -98,9 +103,9 @@ def full_graph(
         name: of the model.
 
     Raises:
-        ValueError: unknown map_mode or grid, candidates, max_hands or peaks below 1, peaks or segment_fine on
-            the legacy grid, peaks 1 with hand_fit, a calibration that does not rise, or a posenet without
-            score maps.
+        ValueError: unknown map_mode or grid, candidates, max_hands or peaks below 1, second_look not above 0,
+            peaks, segment_fine or second_look on the legacy grid, peaks 1 with hand_fit, a calibration that
+            does not rise, or a posenet without score maps.
     """
     for label, value in (("candidates", candidates), ("max_hands", max_hands)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -116,6 +121,10 @@ def full_graph(
     component_stride = component_stride or (1 if old else 4)
     if map_mode not in MAP_MODES:
         raise ValueError(f"map_mode: one of {MAP_MODES} expected, got {map_mode!r}")
+    if second_look is not None and (old or not 0 < second_look < float("inf")):
+        raise ValueError(
+            f"second_look is {second_look!r}; a number above 0 expected, none on the legacy grid"
+        )
     if segment_fine is not None and old:
         raise ValueError(f"segment_fine is {segment_fine!r}; the legacy grid takes none")
     segment_size, segment_fine = _both_sides(segment_size), segment_fine and _both_sides(segment_fine)
@@ -145,21 +154,31 @@ def full_graph(
             centre, side_length = layers.ComponentBox(crop_size, crop_factor, name="box")([component, image])
 
     # --- its keypoints; pixels are shifted before the crop, so that outside becomes mid-grey as in the paper
-    pixels = for_each(_network_range("image_pixels")(image), "image_regions")
+    image_pixels = _network_range("image_pixels")(image)
+    pixels = for_each(image_pixels, "image_regions")
     cut, back = (
         (legacy.LegacyCrop, legacy.LegacyCropToImage) if old else (layers.CropImages, layers.CropToImage)
     )
+    twice = second_look is not None and not known_crop
+    both_ways = average_mirrored(posenet) if mirror else posenet
+
+    def look(network, crop_pixels, before=""):
+        """PoseNet's score maps of crops and its side (None if it has none), and what they are decoded to."""
+        stages, side_logits = score_maps_and_side(network(crop_pixels))
+        score_maps = stages[-1]
+        if map_mode == "probability":
+            score_maps = layers.SpatialSoftmax(name=f"{before}probability_maps")(score_maps)
+        if peaks == 1:
+            decode = layers.DecodeScoreMaps(crop_size, map_mode, grid, name=f"{before}decode")
+        else:
+            extent = crop_size / crop_factor
+            decode = DecodeTree(crop_size, extent, map_mode, peaks, name=f"{before}decode")
+        return score_maps, side_logits, decode(score_maps)
+
     crop_pixels = cut(crop_size, name="crop")([pixels, centre, side_length])
-    posenet = average_mirrored(posenet) if mirror else posenet
-    stages, side_logits = score_maps_and_side(posenet(crop_pixels))
-    score_maps = stages[-1]
-    if map_mode == "probability":
-        score_maps = layers.SpatialSoftmax(name="probability_maps")(score_maps)
-    if peaks == 1:
-        decode = layers.DecodeScoreMaps(crop_size, map_mode, grid, name="decode")
-    else:
-        decode = DecodeTree(crop_size, crop_size / crop_factor, map_mode, peaks, name="decode")
-    uv_crop, confidence, *all_peaks = decode(score_maps)
+    score_maps, side_logits, (uv_crop, confidence, *all_peaks) = look(
+        posenet if twice else both_ways, crop_pixels
+    )
 
     # --- which of the objects are hands
     if not known_crop:
@@ -173,10 +192,21 @@ def full_graph(
         return values if candidates == 1 else BestRegions(candidates, max_hands, name=label)([scores, values])
 
     centre, side_length = best(centre, "box_centre"), best(side_length, "box_side")
-    crop_pixels = best(crop_pixels, "best_crop")
-    score_maps, uv_crop = best(score_maps, "score_maps"), best(uv_crop, "best_uv_crop")
-    confidence = best(confidence, "best_confidence")
-    known_side = [] if side_logits is None else [best(side_logits, "side_logits")]
+    if twice:
+        seen = [best(keypoints_uv, "first_uv"), best(scores, "first_scores"), centre, side_length]
+        centre, side_length = layers.KeypointBox(crop_size, second_look, name="second_box")(seen)
+        pixels = image_pixels
+        if max_hands > 1:
+            pixels = ForEachRegion(max_hands, name="second_images")(image_pixels)
+        crop_pixels = cut(crop_size, name="second_crop")([pixels, centre, side_length])
+        score_maps, side_logits, (uv_crop, confidence, *all_peaks) = look(both_ways, crop_pixels, "second_")
+        known_side = [] if side_logits is None else [side_logits]
+    else:
+        crop_pixels = best(crop_pixels, "best_crop")
+        score_maps, uv_crop = best(score_maps, "score_maps"), best(uv_crop, "best_uv_crop")
+        confidence = best(confidence, "best_confidence")
+        all_peaks = [best(each, f"best_{name}") for each, name in zip(all_peaks, PEAKS, strict=False)]
+        known_side = [] if side_logits is None else [best(side_logits, "side_logits")]
 
     # --- lifted to 3D
     given = hand_side if max_hands == 1 else ForEachRegion(max_hands, name="given_sides")(hand_side)
@@ -190,13 +220,9 @@ def full_graph(
     keypoints_xyz = lifter(poseprior, viewpoint, mirror)([lifting_maps, side_one_hot])
 
     # --- which agree
-    if hand_fit is None:
-        keypoints_uv = best(keypoints_uv, "keypoints_uv")
-    else:
-        places, masses = all_peaks
-        places, masses = best(places, "best_peaks"), best(masses, "best_masses")
-        uv_crop, keypoints_xyz = hand_fit([uv_crop, confidence, places, masses, keypoints_xyz, side_one_hot])
-        keypoints_uv = back(crop_size, name="fitted_uv")([uv_crop, centre, side_length])
+    if hand_fit is not None:
+        uv_crop, keypoints_xyz = hand_fit([uv_crop, confidence, *all_peaks, keypoints_xyz, side_one_hot])
+    keypoints_uv = back(crop_size, name="keypoints_uv")([uv_crop, centre, side_length])
 
     outputs = {
         "box_centre": centre,

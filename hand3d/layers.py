@@ -150,6 +150,28 @@ class ComponentBox(Float32Layer):
 
 
 @register
+class KeypointBox(Float32Layer):
+    """[keypoints (B, 21, 2), score (B,), centre (B, 2), side (B,)] -> centre and side of a crop around them.
+
+    All in image pixels.  The side is `factor` times their larger extent, at least crop_size / `largest_zoom`.
+    Where the score is 0 the crop stays as it was.
+    """
+
+    OPTIONS = ("crop_size", "factor", "largest_zoom")
+
+    def __init__(self, crop_size, factor, largest_zoom=5.0, **kwargs):
+        super().__init__(crop_size=crop_size, factor=factor, largest_zoom=largest_zoom, **kwargs)
+
+    def call(self, inputs):
+        uv, score, centre, side = inputs
+        low, high = ops.min(uv, axis=1), ops.max(uv, axis=1)
+        limits = (None, self.largest_zoom)
+        new_side = segmentation.crop_side(ops.max(high - low, axis=-1), self.crop_size, limits, self.factor)
+        found = score > 0.0
+        return ops.where(found[:, None], 0.5 * (low + high), centre), ops.where(found, new_side, side)
+
+
+@register
 class CropImages(Float32Layer):
     """[images (B, H, W, C), centre (B, 2), side (B,)] -> crops (B, crop_size, crop_size, C)."""
 

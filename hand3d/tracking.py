@@ -19,8 +19,9 @@ from hand3d.tracing import traced
 SEARCH_EVERY = 5  # frames between looks for another hand while one is followed
 LOST = 0.7  # of the estimator's min_score: a hand that is followed may be a little less certain
 SETTLED = 4.0  # natural logarithm of the odds from which the side of a hand is taken for known
-# The crop around a hand from its keypoints, medians over `lite`'s hands in rendered pictures: the hand's
-# extent by that of the keypoints, and its centre from theirs towards the wrist by half the palm's length
+# The crop around a hand from its keypoints where the weights have no second look, as HandSegNet would cut it;
+# medians over rendered pictures: the hand's extent by that of the keypoints, and its centre from theirs
+# towards the wrist by half the palm's length
 EXTENT, TOWARDS_WRIST = 1.25, 0.35
 # One-Euro filters; beta is by hand extents a second in the image, by scale bones a second in 3D
 UV_CENTRE = {"min_cutoff": 0.7, "beta": 15.0, "speed_cutoff": 2.0}
@@ -50,7 +51,7 @@ class HandTracker:
             raise ValueError("the weights are of the published kind (grid legacy): they cannot follow a hand")
         self.estimator, self.smooth, self.search_every = estimator, smooth, search_every
         options = estimator.graph_options
-        self._crop_factor = options.get("crop_factor", 1.25)
+        self._crop_factor, self._again = options.get("crop_factor", 1.25), options.get("second_look")
         self._follow = traced(full_graph(**estimator.networks, **options | {"known_crop": True}))
         self._numbers = itertools.count()
         self.reset()
@@ -85,7 +86,7 @@ class HandTracker:
         if not self._tracks:
             return
         scale = float((size / np.asarray(area[2:])).mean())  # image pixels by canvas pixels
-        boxes = [track.box(self._crop_factor) for track in self._tracks]
+        boxes = [track.box(self._crop_factor, self._again) for track in self._tracks]
         centre = np.array([(c + 0.5) * np.asarray(area[2:]) / size - 0.5 + area[:2] for c, _ in boxes])
         side = np.array([length / scale for _, length in boxes])
         given = np.stack([track.given_side(self.estimator) for track in self._tracks])
@@ -150,10 +151,12 @@ class _Track:
             given[estimator.seen_side(int(self.odds > 0))] = 1.0
         return given
 
-    def box(self, crop_factor):
-        """Centre (2,) and side of the next crop, pixels of the image."""
+    def box(self, crop_factor, again):
+        """Centre (2,) and side of the next crop, pixels of the image.  again: the graph's second_look."""
         uv = self.found.keypoints_uv
         centre = (uv.min(0) + uv.max(0)) / 2
+        if again is not None:
+            return centre, again * _extent(uv)
         centre = centre + TOWARDS_WRIST * (uv[skeleton.ROOT] - uv[skeleton.CANONICAL_Y])
         return centre, crop_factor * EXTENT * _extent(uv)
 

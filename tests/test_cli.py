@@ -22,8 +22,8 @@ def run(estimator, tiny_weights, tmp_path, monkeypatch, capsys):
     """
     import hand3d.estimator
 
-    def shared(weights, side, min_score, max_hands, mirrored, small_hands):
-        assert weights.name == "tiny" and max_hands is None and not mirrored and not small_hands
+    def shared(weights, side, min_score, max_hands, mirrored, small_hands, one_look):
+        assert weights.name == "tiny" and max_hands is None and not (mirrored or small_hands or one_look)
         estimator.min_score = 0.0 if min_score is None else min_score
         estimator.side = side
         return estimator

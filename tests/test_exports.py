@@ -79,6 +79,37 @@ def test_the_chain_keeps_the_second_look_for_small_hands(tiny_weights, photo, mo
         np.testing.assert_allclose(apart[name].numpy()[shown], value.numpy()[shown], atol=1e-3, err_msg=name)
 
 
+@pytest.mark.parametrize("max_hands", [1, 2])
+def test_the_chain_looks_again_at_hands_that_are_there(tiny_weights, photo, tmp_path, max_hands):
+    """ONNX and OpenVINO leave out empty objects and hands in both looks; what is there comes out the same."""
+    from hand3d.export.chain import chain
+
+    estimator = twice_looking(tiny_weights, tmp_path, max_hands=max_hands)
+    assert not twice_looking(tiny_weights, tmp_path, one_look=True).graph_options["second_look"]
+    canvas, _ = estimator.fit(photo)
+    image = canvas[None].astype(np.float32)
+    whole, apart = (chain(estimator, canvas.shape[:2], skip)(image) for skip in (False, True))
+    assert sorted(whole) == sorted(apart)
+    shown = whole["score"].numpy() > 0
+    assert shown.any()
+    for name, value in whole.items():
+        np.testing.assert_allclose(apart[name].numpy()[shown], value.numpy()[shown], atol=1e-3, err_msg=name)
+
+
+def twice_looking(tiny_weights, folder, **options):
+    """`HandPoseEstimator` of the tiny weights with two candidates, mirror images and a second look."""
+    import shutil
+
+    from hand3d import HandPoseEstimator
+
+    copy = folder / "twice"
+    shutil.copytree(tiny_weights, copy, dirs_exist_ok=True)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["sets"]["tiny"]["graph"] |= {"mirror": True, "candidates": 2, "peaks": 4, "second_look": 1.5}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    return HandPoseEstimator(copy, **options)
+
+
 def test_a_failing_converter_leaves_nothing(estimator, tmp_path, monkeypatch):
     monkeypatch.setattr(formats, "MODULES", {"onnx": {}})
     monkeypatch.setattr(formats.importlib, "import_module", lambda name: Broken)

@@ -113,6 +113,33 @@ def test_a_second_look_finds_a_hand_too_small_for_the_first():
         full_graph(*parts, segment_size=16, segment_fine=64, grid="legacy", **options)
 
 
+@pytest.mark.parametrize("hands", [1, 2])
+def test_looks_again_around_the_keypoints(hands):
+    """The second crop lies around the first's keypoints, and what is seen there counts."""
+    options = dict(segment_size=SEGMENT, crop_size=CROP, candidates=2, max_hands=hands)
+    parts = (finds_red(), finds_green("dict"), *lifters())
+    options |= dict(map_mode="probability", mirror=True)
+    once, twice = (full_graph(*parts, **options, second_look=look) for look in (None, 1.5))
+    images = [scene(blue=40), np.zeros_like(scene())]
+    first, second = run(once, images), run(twice, images)
+    if hands > 1:
+        first, second = (
+            {name: value if name == "mask" else value[:, 0] for name, value in each.items()}
+            for each in (first, second)
+        )
+    # all keypoints are in one place, so the crop is the smallest there is
+    np.testing.assert_allclose(second["box_side"], [CROP / 5, 160])
+    np.testing.assert_allclose(second["box_centre"][0], first["keypoints_uv"][0, 0], atol=0.1)
+    np.testing.assert_allclose(second["box_centre"][1], first["box_centre"][1])
+    np.testing.assert_allclose(second["keypoints_uv"][0], np.tile([66.0, 44.0], (21, 1)), atol=0.1)
+    assert second["side"][0, 1] > 0.9  # the blue is in the second crop too
+    assert second["score"][0] > 0 and second["score"][1] == 0
+    known = full_graph(*parts, **options, second_look=1.5, known_crop=True)
+    inputs = [np.stack(images), second["box_centre"], second["box_side"], np.zeros((2, 2), "float32")]
+    for name, value in known.predict_on_batch(inputs).items():
+        np.testing.assert_allclose(np.asarray(value), second[name], atol=2e-3, err_msg=name)
+
+
 def test_finds_the_hand_and_its_keypoints(stand_ins):
     kind, model = stand_ins
     result = run(model, [scene()])
@@ -196,6 +223,9 @@ def test_maps_of_another_size_are_resized_for_the_lifting():
 
 
 def test_errors_are_plain():
+    for wrong in (dict(second_look=0.0), dict(second_look=1.5, grid="legacy")):
+        with pytest.raises(ValueError, match="second_look"):
+            full_graph(*paper_networks(), **wrong)
     with pytest.raises(ValueError, match="map_mode"):
         full_graph(*paper_networks(), map_mode="soft")
     image = keras.Input((None, None, 3))

@@ -31,14 +31,16 @@ def add_estimator(command):
     command.add_argument(
         "--mirrored", action="store_true", help="mirror images, as of selfie cameras: sides are the person's"
     )
-    add_small_hands(command)
+    add_looks(command)
     command.add_argument("--score", type=score, metavar="MIN", help="leave out hands below this score, 0..1")
 
 
-def add_small_hands(command):
-    """The option --small-hands."""
+def add_looks(command):
+    """The options --small-hands and --one-look."""
     text = "look for hands that are small in the image too, which takes longer"
     command.add_argument("--small-hands", action="store_true", help=text)
+    text = "do not look at each hand again in a crop around its keypoints: quicker, less exact"
+    command.add_argument("--one-look", action="store_true", help=text)
 
 
 def estimator(arguments):
@@ -57,6 +59,7 @@ def estimator(arguments):
                 max_hands=arguments.max_hands,
                 mirrored=arguments.mirrored,
                 small_hands=arguments.small_hands,
+                one_look=arguments.one_look,
             )
     except WeightsError as error:
         raise UsageError(f"--weights: {error}") from error

@@ -7,7 +7,7 @@ from hand3d.commands.common import (
     DONE,
     SOME_FAILED,
     UsageError,
-    add_small_hands,
+    add_looks,
     add_weights,
     number_from_1,
     quiet_start,
@@ -44,7 +44,7 @@ def add_parser(commands):
         "--side", choices=("auto", "left", "right"), default="auto", help="which hand (%(default)s)"
     )
     command.add_argument("--max-hands", type=number_from_1, metavar="N", help="hands of an image (2)")
-    add_small_hands(command)
+    add_looks(command)
     command.add_argument("--version", type=number_from_1, metavar="N", help="of a savedmodel (the next)")
     command.set_defaults(run=export)
 
@@ -93,8 +93,10 @@ def _write(arguments, weights):
         if arguments.to != "savedmodel" and precision != "bfloat16":
             precision = "float32"
         with savedmodel.computing_in(precision):
-            options = dict(max_hands=arguments.max_hands, small_hands=arguments.small_hands)
-            estimator = HandPoseEstimator(weights, side=arguments.side, **options)
+            looks = dict(small_hands=arguments.small_hands, one_look=arguments.one_look)
+            estimator = HandPoseEstimator(
+                weights, side=arguments.side, max_hands=arguments.max_hands, **looks
+            )
         if arguments.to == "savedmodel":
             return savedmodel.export(estimator, arguments.out, weights.name, arguments.version)
         size = image_size(estimator, arguments.image_size)
