@@ -12,7 +12,8 @@ def traced(model):
     """Callable: NumPy arrays, one per input of `model`, -> the model's outputs as NumPy arrays.
 
     Compiled once per image size; the batch size may change from call to call.  Arrays of uint8 become float32
-    inside, on all cores and after the way into the graph, which is a fourth as long for them.
+    inside, on all cores and after the way into the graph, which is a fourth as long for them.  A full graph
+    skips candidates and hands that are not there, on TensorFlow (`hand3d.skipping`).
     """
     make = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()]
     function = make(model)
@@ -35,19 +36,20 @@ def _to_float(tensors):
 def _tensorflow(model):
     import tensorflow as tf
 
+    from hand3d.skipping import skipping
+
     # without XLA, which is slower than oneDNN on CPUs
-    compiled = {}
+    compiled, run = {}, skipping(model) if "image_regions" in {each.name for each in model.layers} else None
+
+    def compute(inputs):
+        tensors = _to_float(inputs)
+        return run(*tensors) if run else model(tensors, training=False)
 
     def call(arrays):
         given = tuple(((None, *array.shape[1:]), array.dtype) for array in arrays)
         if given not in compiled:
             signature = [[tf.TensorSpec(shape, dtype) for shape, dtype in given]]
-            compiled[given] = tf.function(
-                lambda inputs: model(_to_float(inputs), training=False),
-                signature,
-                autograph=False,
-                jit_compile=False,
-            )
+            compiled[given] = tf.function(compute, signature, autograph=False, jit_compile=False)
         return compiled[given]([tf.constant(array) for array in arrays])
 
     return call
