@@ -1,8 +1,9 @@
 """Images a second of `HandPoseEstimator` on many images, by those of its graph alone on the same batches.
 
-    python -m experiments.batches [--weights lite] [--images 64] [--rounds 5] [--side 320 640] [--out FILE]
+    python -m experiments.batches [--image PHOTO] [--weights lite] [--images 64] [--rounds 5] [--side 320 640]
 
-`graph` runs the compiled graph on tensors that are ready, 8 images a batch; `arrays` is the estimator on a
+PHOTO shows a hand; without it the pictures are made up and show none, so that there is less to compute.
+`graph` runs the compiled graph on canvases that are ready, 8 images a batch; `arrays` is the estimator on a
 list of arrays, `files` on paths of JPEG files.  They take turns, and the medians of their ratios are printed,
 so that other work on the machine changes them little.
 """
@@ -22,7 +23,8 @@ from hand3d import manifest
 from hand3d.benchmark import made_up_photo
 from hand3d.estimator import BATCH, HandPoseEstimator
 from hand3d.files import write_atomic
-from hand3d.measuring import Compiled
+from hand3d.images import load_image
+from hand3d.tracing import traced
 
 
 def seconds(function):
@@ -31,18 +33,17 @@ def seconds(function):
     return time.perf_counter() - start
 
 
-def measure(estimator, side, count, rounds, folder):
-    """Dict of images/s and ratios for square photographs of `side` pixels."""
-    with Image.open(made_up_photo(folder)) as photo:
-        image = photo.resize((side, side))
+def measure(estimator, photo, side, count, rounds, folder):
+    """Dict of images/s and ratios for a photograph of any size, made square of `side` pixels."""
+    image = Image.fromarray(load_image(photo).pixels).resize((side, side))
     paths = [os.path.join(folder, f"{side}-{number}.jpg") for number in range(count)]
     for path in paths:
         image.save(path, quality=90)
     pixels = np.asarray(image)
-    canvas, _ = estimator.fit(pixels)
-    graph = Compiled(estimator.model, canvas.shape[:2], BATCH)
+    canvases = np.repeat(estimator.fit(pixels)[0][None], BATCH, 0)
+    graph, sides = traced(estimator.model), estimator.given_side(BATCH)
     programs = {
-        "graph": lambda: [graph() for _ in range(count // BATCH)],
+        "graph": lambda: [graph(canvases, sides) for _ in range(count // BATCH)],
         "arrays": lambda: sum(1 for _ in estimator.stream([pixels] * count)),
         "files": lambda: sum(1 for _ in estimator.stream(paths)),
     }
@@ -64,6 +65,7 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--weights", default="lite", help="name of a shipped set, or folder with a manifest")
+    parser.add_argument("--image", metavar="PHOTO", help="made up without it")
     parser.add_argument("--images", type=int, default=64, help=f"a multiple of {BATCH}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
@@ -76,8 +78,9 @@ def main(argv=None):
     try:
         estimator = HandPoseEstimator(manifest.find(arguments.weights))
         with tempfile.TemporaryDirectory() as folder:
+            photo = arguments.image or made_up_photo(folder)
             result = {
-                str(side): measure(estimator, side, arguments.images, arguments.rounds, folder)
+                str(side): measure(estimator, photo, side, arguments.images, arguments.rounds, folder)
                 for side in arguments.side
             }
         print(json.dumps(result, indent=1))
