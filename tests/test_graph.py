@@ -113,7 +113,7 @@ def test_a_second_look_finds_a_hand_too_small_for_the_first():
         full_graph(*parts, segment_size=16, segment_fine=64, grid="legacy", **options)
 
 
-@pytest.mark.parametrize("hands", [1, 2])
+@pytest.mark.parametrize("hands", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_looks_again_around_the_keypoints(hands):
     """The second crop lies around the first's keypoints, and what is seen there counts."""
     options = dict(segment_size=SEGMENT, crop_size=CROP, candidates=2, max_hands=hands)
