@@ -41,7 +41,7 @@ def measure(estimator, photo, side, count, rounds, folder):
         image.save(path, quality=90)
     pixels = np.asarray(image)
     canvases = np.repeat(estimator.fit(pixels)[0][None], BATCH, 0)
-    graph, sides = traced(estimator.model), estimator.given_side(BATCH)
+    graph, sides = traced(estimator.model, skip_absent=True), estimator.given_side(BATCH)
     programs = {
         "graph": lambda: [graph(canvases, sides) for _ in range(count // BATCH)],
         "arrays": lambda: sum(1 for _ in estimator.stream([pixels] * count)),

@@ -75,10 +75,12 @@ class Measured:
 def from_true_regions(weight_set, names=("keypoints_uv", "side", "keypoints_xyz")):
     """The graph behind the mask, for regions that are given: regions, images, sides -> dict of outputs.
 
+    What is seen in their crops counts: there is no second look in others.
+
     names: outputs of `hand3d.graph.full_graph`.
     """
     networks = manifest.load(weight_set)
-    options = set_options(weight_set).graph | {"candidates": 1}  # nothing to choose from
+    options = set_options(weight_set).graph | {"candidates": 1, "second_look": None}
     model = full_graph(**manifest.for_graph(networks), **options)
     outputs = {name: model.output[name] for name in names}
     return traced(keras.Model([model.get_layer("regions").output, *model.inputs], outputs))

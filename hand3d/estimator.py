@@ -100,7 +100,7 @@ class HandPoseEstimator:
                 f"but the graph takes images of {given}"
             )
         self.tells_side = score_maps_and_side(self.networks["posenet"].output)[1] is not None
-        self._run = traced(self.model)
+        self._run = traced(self.model, skip_absent=True)
 
     def __call__(self, image):
         """Hands in one image or in each of a list.

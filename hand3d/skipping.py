@@ -13,8 +13,8 @@ def skipping(model, names=None):
 
     model: the graph.  names: of the outputs wanted, those it has; None for all.
     Returns None for a graph that looks at one place, else a function of image (B, H, W, 3) float32 and
-    hand_side (B, 2) that returns {name: tensor}.  Hands with a score above 0 are those of the graph; of the
-    others a row may be any other's.
+    hand_side (B, 2) that returns {name: tensor}.  Hands with a score above 0, and the first of each picture,
+    are those of the graph; of the others a row may be another's of the picture.
     """
     layer, known = model.get_layer, {each.name for each in model.layers}
     if "image_regions" not in known:
@@ -52,12 +52,15 @@ def skipping(model, names=None):
 
         def look(network, crop, there, place, count, keep):
             """Score maps, sides and, if asked for, crops of all rows, computed for those that are there."""
-            looked = tf.concat([[True], there[1:]], 0)  # one at least, even of none
+            # and for the first of each picture: where there is no hand it is what people are shown
+            looked = there | (tf.range(tf.size(there)) % count == 0)
             row = tf.where(looked)[:, 0]
             images = pixels if pixels.shape[0] == 1 else tf.gather(pixels, row // count)
             cut = layer(crop)([images, *(tf.gather(value, row) for value in place)])
             seen = [*tf.nest.flatten(network(cut, training=False)), *([cut] if keep else [])]
-            back = tf.maximum(tf.cumsum(tf.cast(looked, tf.int32)) - 1, 0)
+            back = (
+                tf.cumsum(tf.cast(looked, tf.int32)) - 1
+            )  # the last row before that is, of the same picture
             return [tf.gather(value, back) for value in seen]
 
         there, keep = tf.reduce_max(region, (1, 2)) > 0.0, bool(crops)

@@ -8,15 +8,21 @@ import keras
 import numpy as np
 
 
-def traced(model):
+def traced(model, skip_absent=False):
     """Callable: NumPy arrays, one per input of `model`, -> the model's outputs as NumPy arrays.
 
     Compiled once per image size; the batch size may change from call to call.  Arrays of uint8 become float32
-    inside, on all cores and after the way into the graph, which is a fourth as long for them.  A full graph
-    skips candidates and hands that are not there, on TensorFlow (`hand3d.skipping`).
+    inside, on all cores and after the way into the graph, which is a fourth as long for them.
+    skip_absent: `model` is a `hand3d.graph.full_graph`, of which candidates and hands that are not there are
+        left out; on TensorFlow alone, see `hand3d.skipping`.
     """
-    make = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()]
-    function = make(model)
+    backend = keras.backend.backend()
+    if skip_absent and backend == "tensorflow":
+        from hand3d.skipping import skipping
+
+        function = _tensorflow(model, skipping(model))
+    else:
+        function = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[backend](model)
 
     def call(*arrays):
         outputs = function([_plain(np.asarray(array)) for array in arrays])
@@ -33,13 +39,11 @@ def _to_float(tensors):
     return [keras.ops.cast(tensor, "float32") for tensor in tensors]
 
 
-def _tensorflow(model):
+def _tensorflow(model, run=None):
     import tensorflow as tf
 
-    from hand3d.skipping import skipping
-
     # without XLA, which is slower than oneDNN on CPUs
-    compiled, run = {}, skipping(model) if "image_regions" in {each.name for each in model.layers} else None
+    compiled = {}
 
     def compute(inputs):
         tensors = _to_float(inputs)

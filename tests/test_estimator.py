@@ -67,7 +67,6 @@ def test_hand(estimator, photo):
     assert hand.draw(photo).shape == photo.shape
 
 
-@pytest.mark.slow
 def test_small_hands_are_looked_for_at_more_pixels(tiny_weights, photo, tmp_path, monkeypatch):
     from hand3d import cli
 

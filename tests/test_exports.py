@@ -63,7 +63,6 @@ def test_folders_that_are_no_exported_model(tmp_path):
         ExportedEstimator(str(tmp_path))
 
 
-@pytest.mark.slow
 def test_the_chain_keeps_the_second_look_for_small_hands(tiny_weights, photo, monkeypatch):
     """ONNX and OpenVINO take the graph apart: with the mean mask of both looks it is the graph still."""
     from hand3d import HandPoseEstimator
@@ -90,12 +89,41 @@ def test_the_chain_looks_again_at_hands_that_are_there(tiny_weights, photo, tmp_
         assert not twice_looking(tiny_weights, tmp_path, one_look=True).graph_options["second_look"]
     canvas, _ = estimator.fit(photo)
     image = canvas[None].astype(np.float32)
+    same_where_shown(estimator, canvas)
     whole, apart = (chain(estimator, canvas.shape[:2], skip)(image) for skip in (False, True))
     assert sorted(whole) == sorted(apart)
     shown = whole["score"].numpy() > 0
     assert shown.any()
     for name, value in whole.items():
         np.testing.assert_allclose(apart[name].numpy()[shown], value.numpy()[shown], atol=1e-3, err_msg=name)
+
+
+def same_where_shown(estimator, canvas):
+    """What the estimator computes of a batch, its crops, masks and boxes too, is what the whole graph has.
+
+    The second picture has no object: what is shown of it, its first row, is its own all the same.
+    """
+    pictures = np.stack([canvas, canvas[:, ::-1], canvas[::-1]]).astype(np.float32)
+    sides = estimator.given_side(len(pictures))
+    mask = estimator.model.get_layer("regions")
+    regions = type(mask).call
+
+    def without_the_second(layer, probability):
+        return regions(layer, probability * np.float32([1, 0, 1])[:, None, None])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(mask), "call", without_the_second)
+        whole = {name: np.asarray(each) for name, each in estimator.model([pictures, sides]).items()}
+        found = estimator._run(pictures, sides)
+    assert sorted(whole) == sorted(found)
+    shown = whole["score"].reshape(len(pictures), -1) > 0
+    assert shown[[0, 2], 0].all() and not shown[1].any()
+    shown[1, 0] = True
+    if estimator.max_hands == 1:
+        shown = shown[:, 0]
+    for name, value in whole.items():
+        rows = slice(None) if name == "mask" else shown
+        np.testing.assert_allclose(found[name][rows], value[rows], atol=2e-3, err_msg=name)
 
 
 def twice_looking(tiny_weights, folder, **options):

@@ -86,7 +86,6 @@ def test_every_program_takes_init(capsys):
         assert "--init" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_a_posenet_goes_on_with_a_third_level_and_a_frozen_stem(tmp_path, capsys):
     settings = ["width=0.25", "stages=1", "crop_size=64", "frozen=stem,trunk"]
     two = recipes.change(posenet.Recipe(), settings)
