@@ -2,7 +2,7 @@
 
     python -m experiments.batches [--image PHOTO] [--weights lite] [--images 64] [--rounds 5] [--side 320 640]
 
-PHOTO shows a hand; without it the pictures are made up and show none, so that there is less to compute.
+PHOTO shows a hand; without it the pictures are made up and show none, of which the whole image is looked at.
 `graph` runs the compiled graph on canvases that are ready, 8 images a batch; `arrays` is the estimator on a
 list of arrays, `files` on paths of JPEG files.  They take turns, and the medians of their ratios are printed,
 so that other work on the machine changes them little.
