@@ -1,4 +1,4 @@
-"""Does what `best` adds to plain training help?  Average of the weights, clipping, warm-up and plateau stop.
+"""Does what `best` adds to plain training help?  Average of the weights, clipping, warm-up, a stop, Muon.
 
     python -m experiments.ablation --data RECORDS --poses POSES.npz,POSES.npz --run RUN [--seeds 0 1]
 
@@ -41,6 +41,8 @@ VARIANTS = {
     "no clipping": ("clip=0",),
     "no warm-up": ("warmup=0",),
     "none of the three": ("ema=0", "clip=0", "warmup=0"),
+    "AdamW": ("optimizer=adamw", "learning_rate=3e-3"),
+    "AdamW, a third of the rate": ("optimizer=adamw", "learning_rate=1e-3"),
 }
 STOPPED = f"all, stopped after {PLATEAU} epochs without a better one"
 COLUMNS = {  # title, digits

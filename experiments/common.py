@@ -36,6 +36,9 @@ from experiments.sources import rendered
 from hand3d import manifest
 from hand3d.augment import Augment
 from hand3d.networks.standardised import unfold
+from hand3d.optimizers import ConvMuon
+
+OUTPUTS = (r"^stage\d_maps/", "^side/", "^logits/")  # layers that Muon leaves to AdamW
 
 
 def compiler():
@@ -71,18 +74,24 @@ def schedule(recipe):
 
 
 def optimizer(recipe, replicas=1):
-    """AdamW (Adam without weight decay), with averaged weights if the recipe says so.
+    """Muon or AdamW (Adam without weight decay), with averaged weights if the recipe says so.
 
     replicas: devices; Keras clips the gradients of each before adding them, so each gets its share of `clip`.
+    ValueError for another optimizer.
     """
-    average = dict(use_ema=True, ema_momentum=recipe.ema) if recipe.ema else {}
-    made = keras.optimizers.AdamW(
-        schedule(recipe),
-        weight_decay=recipe.weight_decay,
-        epsilon=1e-8,
-        global_clipnorm=recipe.clip / replicas or None,
-        **average,
+    options = dict(
+        weight_decay=recipe.weight_decay, epsilon=1e-8, global_clipnorm=recipe.clip / replicas or None
     )
+    if recipe.ema:
+        options |= dict(use_ema=True, ema_momentum=recipe.ema)
+    if recipe.optimizer == "muon":
+        made = ConvMuon(
+            schedule(recipe), exclude_layers=OUTPUTS, adam_weight_decay=recipe.weight_decay, **options
+        )
+    elif recipe.optimizer == "adamw":
+        made = keras.optimizers.AdamW(schedule(recipe), **options)
+    else:
+        raise ValueError(f"--set optimizer={recipe.optimizer}: muon or adamw expected")
     made.exclude_from_weight_decay(var_names=["bias", "gain", "gamma", "beta"])
     return keras.optimizers.LossScaleOptimizer(made) if recipe.precision == "mixed_float16" else made
 

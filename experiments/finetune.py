@@ -33,6 +33,7 @@ from hand3d.training import HandSegNetTraining, LiftingTraining, PoseNetTraining
 PROGRAMS = {"posenet": posenet, "handsegnet": handsegnet, "lifting": lifting}
 TRAINABLE = tuple(PROGRAMS)
 STEPS = dict(steps=300, epoch_steps=50, warmup=30, ema=0.98, batch=32, limit=0)
+STEPS |= dict(optimizer="adamw", learning_rate=3e-4)
 WORDS = {
     "posenet": "hand with 2D keypoints",
     "handsegnet": "mask",
@@ -57,7 +58,7 @@ def teachable(directory, split):
 
 def recipe_of(role, graph, settings):
     """The recipe for fine-tuning a network: that of its training with fewer and smaller steps."""
-    recipe = dataclasses.replace(PROGRAMS[role].RECIPES["lite"], **STEPS, learning_rate=3e-4)
+    recipe = dataclasses.replace(PROGRAMS[role].RECIPES["lite"], **STEPS)
     if role == "posenet":
         size = graph.get("crop_size", recipe.crop_size)
         recipe = dataclasses.replace(recipe, crop_size=size, cut=size * 5 // 4, validation=0)

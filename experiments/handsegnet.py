@@ -33,6 +33,7 @@ class Recipe:
     batch: int = 16
     steps: int = 12_000
     epoch_steps: int = 100
+    optimizer: str = "adamw"  # or "muon"
     schedule: str = "cosine"
     learning_rate: float = 1e-3
     warmup: int = 300
@@ -64,9 +65,10 @@ class Recipe:
 RELEASED = """\
 the released script never advances its schedule (PAPER.md, T1): --set schedule=1e-5 trains as it does"""
 
+BEST = Recipe(optimizer="muon", learning_rate=4e-3)
 RECIPES = {
-    "best": Recipe(),
-    "lite": Recipe(),
+    "best": BEST,
+    "lite": BEST,
     "paper": Recipe(
         network="handsegnet",
         cut=320,

@@ -36,6 +36,7 @@ class Recipe:
     batch: int = 64
     steps: int = 12_000
     epoch_steps: int = 500
+    optimizer: str = "adamw"  # or "muon"
     schedule: str = "cosine"
     learning_rate: float = 1e-3
     warmup: int = 300

@@ -31,7 +31,10 @@ SETTINGS = {
     "posenet": ("stages=1", "crop_size=96", "cut=128", "roll=0.4", "roll_any=0.1", "side_weight=0.5"),
     "handsegnet": ("crop_size=128", "cut=192"),
 }
-COMMON = ("batch=32", "epoch_steps=100", "warmup=200", "ema=0.99", "clip=1", "validation=256")
+COMMON = (
+    *("batch=32", "epoch_steps=100", "warmup=200", "ema=0.99", "clip=1", "validation=256"),
+    *("optimizer=adamw", "learning_rate=1e-3"),  # as when README's numbers were measured
+)
 CHAINS = {"PoseNet": ("posenet",), "HandSegNet": ("handsegnet",), "both": tuple(PROGRAMS)}
 DRAWS = 10_000
 UV, XYZ = "auc_0_30px", "auc_20_50mm/scale"

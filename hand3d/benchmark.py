@@ -106,10 +106,10 @@ def throughput(estimator, photo, batches, runs):
     return result
 
 
-def bench(weights, photo, *, runs=15, batches=(1, 8), precisions=("float32", "bfloat16"), max_hands=1):
+def bench(weights, photo, *, runs=15, batches=(1, 8), precisions=("float32", "bfloat16"), **options):
     """All measurements as a dict that JSON can hold.
 
-    weights: `manifest.WeightSet`.  photo: path.  max_hands: hands of an image that the graph looks for.
+    weights: `manifest.WeightSet`.  photo: path.  options: of `HandPoseEstimator`.
     """
     from hand3d.export.savedmodel import computing_in
 
@@ -124,7 +124,7 @@ def bench(weights, photo, *, runs=15, batches=(1, 8), precisions=("float32", "bf
     }
     for precision in precisions:
         with computing_in(precision):
-            estimator = HandPoseEstimator(weights, max_hands=max_hands)
+            estimator = HandPoseEstimator(weights, **options)
         if "ms" not in result:
             canvas, taken, networks = stage_times(estimator, photo, runs, result["matmul_gflops"])
             result |= {"canvas": list(canvas), "precision": precision, "ms": taken, "networks": networks}

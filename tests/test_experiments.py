@@ -26,6 +26,7 @@ class Recipe:
     batch: int = BATCH
     steps: int = 6
     epoch_steps: int = 2
+    optimizer: str = "adamw"
     schedule: str = "cosine"
     learning_rate: float = 1e-3
     warmup: int = 1

@@ -28,6 +28,7 @@ class Recipe:
     batch: int = 4
     steps: int = 10
     epoch_steps: int = 2
+    optimizer: str = "muon"
     schedule: str = "cosine"
     learning_rate: float = 1e-2
     warmup: int = 1

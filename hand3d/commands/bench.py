@@ -3,7 +3,15 @@
 import json
 import sys
 
-from hand3d.commands.common import DONE, SOME_FAILED, UsageError, add_weights, number_from_1, quiet_start
+from hand3d.commands.common import (
+    DONE,
+    SOME_FAILED,
+    UsageError,
+    add_looks,
+    add_weights,
+    number_from_1,
+    quiet_start,
+)
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -27,6 +35,7 @@ def add_parser(commands):
         "--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS[:2], help="(float32 bfloat16)"
     )
     command.add_argument("--max-hands", type=number_from_1, default=1, metavar="N", help="(%(default)s)")
+    add_looks(command)
     command.add_argument(
         "--exported", nargs="+", default=[], metavar="DIR", help="also measure these models of hand3d export"
     )
@@ -70,21 +79,25 @@ def _bench(arguments, weights, folder, exported):
     if keras.backend.backend() != "tensorflow":
         raise UsageError(f"Keras runs on {keras.backend.backend()}; set KERAS_BACKEND=tensorflow")
     photo = arguments.image or benchmark.made_up_photo(folder)
-    result = benchmark.bench(
-        weights,
-        photo,
-        runs=arguments.runs,
-        batches=arguments.batch,
-        precisions=arguments.precision,
-        max_hands=arguments.max_hands,
-    )
+    options = {name: getattr(arguments, name) for name in ("max_hands", "small_hands", "one_look")}
+    try:
+        result = benchmark.bench(
+            weights,
+            photo,
+            runs=arguments.runs,
+            batches=arguments.batch,
+            precisions=arguments.precision,
+            **options,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     status = DONE
     peer = None
     try:
         if arguments.against:
             peer = benchmark.Peer(arguments.against, photo, arguments.peer_python, arguments.max_hands)
         if peer or exported:
-            estimator = HandPoseEstimator(weights, max_hands=arguments.max_hands)
+            estimator = HandPoseEstimator(weights, **options)
             result["image_to_hands"] = benchmark.image_to_hands(
                 estimator, exported, photo, arguments.runs, peer
             )

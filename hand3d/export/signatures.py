@@ -10,6 +10,7 @@ from hand3d.networks.common import score_maps_and_side
 from hand3d.networks.hand_fit import fit_keypoints
 from hand3d.networks.mirrored import average_mirrored, lifter
 from hand3d.skeleton import NUM_KEYPOINTS, ROOT, SIDES
+from hand3d.skipping import skipping
 
 BYTES = "image_bytes"  # TensorFlow Serving takes base64 for names that end so
 HANDS = ("score", "side", "box", "keypoints_uv", "keypoint_scores", "keypoint_visible", "keypoints_xyz")
@@ -56,8 +57,9 @@ class Serving(tf.Module):
             *self._networks.values(),
         ]  # owns the variables
         height, width = estimator.frame or (None, None)
+        skipped = skipping(self._model)  # None where the graph looks at one place
         self._graph = tf.function(
-            lambda canvas, side: self._model([canvas, side], training=False),
+            skipped or (lambda canvas, side: self._model([canvas, side], training=False)),
             [tf.TensorSpec((None, height, width, 3)), tf.TensorSpec((None, len(SIDES)))],
             autograph=False,
         )

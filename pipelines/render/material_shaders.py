@@ -1,5 +1,6 @@
 """GLSL that lights and colours the surface of each pixel: one program each for skin, cloth, hair and eyes.
 
+Bases of `pow` are kept from rounding below 0, where GLSL leaves it undefined: the picture would get a NaN.
 Axes and pixels as in `pipelines.render.shaders`, whose geometry pass these programs start from.
 """
 
@@ -72,11 +73,11 @@ void main() {
         float ggx = a * a / (3.14159 * d * d);
         float k = a * 0.5 + 0.05;
         float geometry = 0.25 / ((max(nl, 0.0) * (1.0 - k) + k) * (nv * (1.0 - k) + k));
-        float fresnel = 0.028 + 0.97 * pow(1.0 - vh, 5.0);
+        float fresnel = 0.028 + 0.97 * pow(max(1.0 - vh, 0.0), 5.0);
         specular += u_light[i] * lit * max(nl, 0.0) * ggx * geometry * fresnel * 3.14159;
     }
     specular = min(specular, vec3(1.5));   // no sparks along the outline
-    float rim = 0.03 + 0.35 * pow(1.0 - nv, 4.0) * (1.0 - roughness);
+    float rim = 0.03 + 0.35 * pow(max(1.0 - nv, 0.0), 4.0) * (1.0 - roughness);
     vec3 mirror = irradiance(reflect(-view, n)) * rim * ao;
     o_colour = vec4(albedo * diffuse + u_gloss * (specular + mirror), 1.0);
 }
@@ -140,7 +141,7 @@ void main() {
         float nl = max(dot(n, u_direction[i]) * 0.9 + 0.1, 0.0);
         diffuse += u_light[i] * nl * lit;
     }
-    float rim = pow(1.0 - max(dot(n, view), 0.0), 3.0);
+    float rim = pow(1.0 - clamp(dot(n, view), 0.0, 1.0), 3.0);
     o_colour = vec4(albedo * diffuse * (1.0 + u_sheen[g] * rim), 1.0);
 }
 """
