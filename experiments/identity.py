@@ -47,20 +47,22 @@ def _sha256(path):
     return digest.digest()
 
 
-def weights_identity(weights):
+def weights_identity(weights, roles=None):
     """{"name", "sha256"} of a weight set by name or folder: one hash of all its networks' hashes.
 
-    WeightsError where there is no such set.
+    roles: those that a result depends on, which then stand under "roles"; None for all.  WeightsError where
+    there is no such set.
     """
     from hand3d import manifest
 
     weight_set = manifest.find(weights)
     entries = manifest.network_entries(weight_set)
     digest = hashlib.sha256()
-    for role in sorted(entries):
+    for role in sorted(entries if roles is None else set(roles) & set(entries)):
         parts = entries[role].get("shards") or [entries[role]]
         digest.update(" ".join([role, *(part["sha256"] for part in parts)]).encode())
-    return {"name": weight_set.name, "sha256": digest.hexdigest()}
+    of = {} if roles is None else {"roles": sorted(roles)}
+    return {"name": weight_set.name, "sha256": digest.hexdigest()} | of
 
 
 def revision():

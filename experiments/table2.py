@@ -33,6 +33,7 @@ NAMES = {
 }
 BANK = {"quick": 41_258, "full": 200_000}  # known hands; RHD's training set has 41,258
 BATCH = 256
+ROLES = ("poseprior", "viewpoint", "hand_fit")  # networks of a weight set that are measured here
 MEDIAN, MEAN = "epe_median_mm/root_scale", "epe_mm/root_scale"
 TRUE, CODE = "auc_20_50mm/root_scale", "auc_21_50mm/root_scale"
 COLUMNS = [
@@ -158,7 +159,7 @@ def table2(arguments):
     bank = make_bank(training, BANK[arguments.setting], arguments.seed)
     lifters[NEAREST] = (lambda uv, inside, side: bank.lift(uv, side), None)
     if arguments.weights != "none":
-        weights = results.weights_identity(arguments.weights)
+        weights = results.weights_identity(arguments.weights, ROLES)
         shipped = _bound(lifting_runs.shipped(arguments.weights))
         lifters[f"weights {weights['name']}"] = (shipped, None)
         if fit := lifting_runs.hand_fit(manifest.find(arguments.weights)):
