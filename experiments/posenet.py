@@ -61,6 +61,7 @@ class Recipe:
     colour: float = 1.0
     roll: float = 0.6
     roll_any: float = 0.3
+    upright: float = 0.0  # share of the crops in which the hand points up but for the roll
     scale: tuple = (0.75, 1.35)
     shift: float = 0.15
     mirror: float = 0.5
@@ -68,6 +69,7 @@ class Recipe:
     front: float = 0.15
     blur: float = 1.5
     noise: float = 0.05
+    refilter: float = 0.0  # share of the pictures whose texture and colours a random filter changes
     frozen: str = ""  # beginnings of the names of layers that keep their weights, separated by commas
     seed: int = 0
 
@@ -131,7 +133,9 @@ def training_model(recipe):
     losses = recipes.pick(recipe, "loss sigma_cells occluded_weight side_weight")
     network = build(recipe)
     common.freeze(network, recipe.frozen)
-    return PoseNetTraining(network, common.augmentation(recipe, recipe.reach), **losses)
+    return PoseNetTraining(
+        network, common.augmentation(recipe, recipe.reach, upright=recipe.upright), **losses
+    )
 
 
 def stream(recipe):

@@ -19,7 +19,20 @@ import math
 import keras
 from keras import ops
 
-from hand3d.augment_pixels import FAR, apply_inverse, blur, colour_matrix, in_blob, render_at, similarity
+from hand3d.augment_pixels import (
+    FAR,
+    apply_inverse,
+    blur,
+    colour_matrix,
+    in_blob,
+    random_kernel,
+    refilter,
+    render_at,
+    similarity,
+)
+
+AFTER = ("refilter", "blur")  # what is done to the pixels after `render`
+LARGEST_RADIUS = 2  # pixels, of `refilter`
 
 
 @keras.saving.register_keras_serializable("hand3d")
@@ -43,6 +56,9 @@ class Augment(keras.layers.Layer):
         colour: strength of all colour changes, 1 as tuned.
         blur: largest standard deviation in crop pixels of the blur of the batch's first half (0: none).
         noise: largest standard deviation of the noise, of 1.
+        upright: share whose hand is turned before the roll so that it points up (`geometry.up_direction`), as
+            it does in a second look.
+        refilter: share mixed with themselves under a random filter (`augment_pixels.refilter`).
         seed: int.
         jit: None or a function that compiles another, e.g. `tf.function(jit_compile=True)`.
     """
@@ -65,6 +81,8 @@ class Augment(keras.layers.Layer):
         colour=1.0,
         blur=1.5,
         noise=0.05,
+        upright=0.0,
+        refilter=0.0,
         seed=0,
         jit=None,
         **kwargs,
@@ -84,6 +102,8 @@ class Augment(keras.layers.Layer):
             colour=colour,
             blur=blur,
             noise=noise,
+            upright=upright,
+            refilter=refilter,
             seed=seed,
         )
         self.random = keras.random.SeedGenerator(seed)
@@ -93,8 +113,11 @@ class Augment(keras.layers.Layer):
         sizes = {"size": self.size, "reach": self.reach, "crop_factor": self.crop_factor}
         return super().get_config() | sizes | self.options
 
-    def draw(self, batch, source_size):
-        """batch, source_size: int -> dict of random tensors for `render`, `mirror` (B,) bool among them."""
+    def draw(self, batch, source_size, up=None):
+        """Random tensors for `render`, a dict, `mirror` (B,) bool among them.
+
+        batch, source_size: int.  up: (B, 2), where the hands point, unless `upright` is 0.
+        """
         wanted, size = self.options, self.size
 
         def uniform(low, high, *shape):
@@ -111,6 +134,12 @@ class Augment(keras.layers.Layer):
         mirror = uniform(0, 1) < wanted["mirror"]
         anywhere = some(wanted["roll_any"])
         angle = anywhere * uniform(-math.pi, math.pi) + (1 - anywhere) * normal(wanted["roll"])
+        if wanted["upright"]:
+            if up is None:
+                raise ValueError(f"upright is {wanted['upright']}; that takes `up`, where the hands point")
+            tilt = ops.arctan2(up[:, 0], -up[:, 1])  # clockwise; the other way in the mirror
+            tilt = ops.where(mirror, -tilt, tilt)
+            angle = angle - some(wanted["upright"]) * (1 - anywhere) * tilt
         factor = ops.exp(uniform(*(math.log(value) for value in wanted["scale"])))
         shift = uniform(-1, 1, 2) * wanted["shift"] * box
         matrix = similarity(angle, factor * self.crop_factor * box / size, shift, mirror, size, source_size)
@@ -153,6 +182,14 @@ class Augment(keras.layers.Layer):
             # one grain for the whole batch: drawing it for each example would cost more than all the rest
             "grain": keras.random.normal((1, size, size, 3), seed=self.random),
         }
+        if wanted["refilter"]:
+            radius = ops.floor(keras.random.uniform((), 0, LARGEST_RADIUS + 1, seed=self.random))
+            draws = keras.random.normal((2 * LARGEST_RADIUS + 1,) * 2 + (3, 3), seed=self.random)
+            drawn["refilter"] = {
+                "kernel": random_kernel(radius, draws),
+                "colours": normal(1 / math.sqrt(3), 3, 3),
+                "share": some(wanted["refilter"]) * uniform(0, 1),
+            }
         if wanted["blur"]:
             sigma = wanted["blur"] * uniform(0, 1, 1) * uniform(0.7, 1.3, 2)
             drawn["blur"] = sigma[: (batch + 1) // 2]
@@ -178,13 +215,16 @@ class Augment(keras.layers.Layer):
             "grain": ops.zeros((1, self.size, self.size, 3)),
         }
 
-    def call(self, picture, background, training=False):
-        """picture (B, S, S, 5) and background (B, N, N, 3), uint8 -> image, covers (see `render`), drawn."""
+    def call(self, picture, background, up=None, training=False):
+        """Pictures as at the top of this file -> image, covers (see `render`), drawn; `up` as of `draw`."""
         batch, source_size = ops.shape(picture)[0], picture.shape[1]
-        drawn = self.draw(batch, source_size) if training else self.still(batch, source_size)
-        pixels = {key: value for key, value in drawn.items() if key not in ("mirror", "blur")}
+        drawn = self.draw(batch, source_size, up) if training else self.still(batch, source_size)
+        pixels = {key: value for key, value in drawn.items() if key not in ("mirror", *AFTER)}
         image, covers = self.render(picture, background, pixels)
-        if "blur" in drawn:  # not in `render`: a matrix product is the one thing that XLA does worse on a CPU
+        # not in `render`: matrix products and convolutions are what XLA does worse on a CPU
+        if "refilter" in drawn:
+            image = refilter(image, **drawn["refilter"])
+        if "blur" in drawn:
             count = ops.shape(drawn["blur"])[0]
             image = ops.concatenate([blur(image[:count], drawn["blur"]), image[count:]], 0)
         return image, covers, drawn

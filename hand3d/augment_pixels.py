@@ -7,6 +7,7 @@ import math
 
 from keras import ops
 
+from hand3d.crops import warp
 from hand3d.images import GREY
 
 FAR = 1e4  # pixels; where things are that a crop does not show
@@ -32,39 +33,6 @@ def apply_inverse(matrix, uv_source):
     a, b, c, d = matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1]
     inverse = ops.stack([ops.stack([d, -b], -1), ops.stack([-c, a], -1)], -2) / (a * d - b * c)[:, None, None]
     return ops.matmul(uv_source - matrix[:, None, :, 2], ops.swapaxes(inverse, 1, 2))
-
-
-def warp(picture, matrix, size):
-    """Bilinear resampling of whole batches by a gather.
-
-    picture: (B, S, S, C) uint8 or float.  matrix: (B, 2, 3), crop pixel -> picture pixel.
-    Returns (B, size, size, C) float32 and (B, size, size, 1) float32, 1 inside the picture, 0 outside.
-    """
-    batch, side, channels = ops.shape(picture)[0], picture.shape[1], picture.shape[-1]
-    grid = ops.arange(size, dtype="float32")
-    u, v = (
-        matrix[:, row, 0, None, None] * grid[None, None, :]
-        + matrix[:, row, 1, None, None] * grid[None, :, None]
-        + matrix[:, row, 2, None, None]
-        for row in (0, 1)
-    )
-    inside = (u > -0.5) & (u < side - 0.5) & (v > -0.5) & (v < side - 0.5)
-    u, v = ops.clip(u, 0, side - 1.001), ops.clip(v, 0, side - 1.001)
-    column, row = ops.floor(u), ops.floor(v)
-    u, v = (u - column)[..., None], (v - row)[..., None]
-    # each pixel with its three neighbours, so that one gather fetches all four
-    block = ops.concatenate(
-        [picture[:, :-1, :-1], picture[:, :-1, 1:], picture[:, 1:, :-1], picture[:, 1:, 1:]], -1
-    )
-    block = ops.reshape(block, (-1, 4 * channels))
-    first = ops.arange(batch, dtype="int32")[:, None, None] * (side - 1) ** 2
-    index = first + ops.cast(row, "int32") * (side - 1) + ops.cast(column, "int32")
-    near = ops.cast(ops.take(block, index, axis=0), "float32")
-    top_left, top_right, low_left, low_right = (
-        near[..., k * channels : (k + 1) * channels] for k in range(4)
-    )
-    top, low = top_left + (top_right - top_left) * u, low_left + (low_right - low_left) * u
-    return top + (low - top) * v, ops.cast(inside, "float32")[..., None]
 
 
 def _superellipse(u, v, radius, angle):
@@ -106,6 +74,29 @@ def blur(image, sigma):
     image = ops.transpose(ops.reshape(image, (-1, size, size, channels)), (0, 2, 1, 3))
     image = ops.matmul(matrix[:, 0], ops.reshape(image, (-1, size, size * channels)))
     return ops.transpose(ops.reshape(image, (-1, size, size, channels)), (0, 2, 1, 3))
+
+
+def refilter(image, kernel, colours, share):
+    """Pictures mixed with a filtered one of other colours: shapes stay, texture and colours do not.
+
+    Xu et al., "Robust and Generalizable Visual Representation Learning via Random Convolutions" (ICLR
+    2021), with one kernel for the batch and colours for each picture.
+
+    image: (B, N, N, 3) in -0.5..0.5.  kernel: (K, K, 3, 3).  colours: (B, 3, 3), as `rgb @ colours`.
+    share: (B,), of the filtered picture in the mix, 0..1.  Returns (B, N, N, 3) in -0.5..0.5.
+    """
+    other = recolour(ops.conv(image, kernel, padding="same"), colours, ops.zeros_like(share))
+    return ops.clip(image + (other - image) * share[:, None, None, None], -0.5, 0.5)
+
+
+def random_kernel(radius, draws):
+    """draws (K, K, 3, 3), standard normal -> a filter of 2 radius + 1 pixels that keeps contrast on average.
+
+    radius: () float32, whole, at most (K - 1) / 2.
+    """
+    offset = ops.abs(ops.arange(draws.shape[0], dtype="float32") - (draws.shape[0] - 1) / 2)
+    inside = ops.cast(ops.maximum(offset[:, None], offset[None]) <= radius, "float32")
+    return draws * inside[..., None, None] / (math.sqrt(3) * (2 * radius + 1))
 
 
 def colour_matrix(hue, saturation, gain):

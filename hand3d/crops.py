@@ -1,9 +1,13 @@
 """Resizing and cropping as two matrix products, on every backend, differentiable, in batches.
 
+Crops that are turned are read from an upright one by a gather.
+
 The one pixel rule: pixel centres at integers, an image of width W spans [-0.5, W - 0.5].  A crop is a
 square of `side` image pixels around `centre` = (u, v), drawn with `crop_size` pixels a side; its middle,
 (crop_size - 1) / 2, shows the image at `centre`.  Images are (B, H, W, C).
 """
+
+import math
 
 from keras import ops
 
@@ -41,7 +45,7 @@ def interpolation_matrix(start, step, out_size, in_size, antialias=True, edge="z
     return weight / total[:, :, None]
 
 
-def crop_and_resize(images, centre, side, crop_size, antialias=True):
+def crop_and_resize(images, centre, side, crop_size, antialias=True, up=None):
     """Square crops, zero outside the image.
 
     Unlike the released code nothing is rounded to whole pixels (PAPER.md 2, crop_image_from_xy).
@@ -52,6 +56,7 @@ def crop_and_resize(images, centre, side, crop_size, antialias=True):
         side: (B,) image pixels.
         crop_size: pixels along each side of the result.
         antialias: average where the crop is shrunk.
+        up: None, or (B, 2), the unit vector of the image that points up in the crop.
 
     Returns:
         (B, crop_size, crop_size, C) float32.
@@ -60,10 +65,56 @@ def crop_and_resize(images, centre, side, crop_size, antialias=True):
     centre, side = ops.cast(centre, "float32"), ops.cast(side, "float32")
     _, height, width, _ = ops.shape(images)
     step = side / crop_size
-    start = centre - 0.5 * (crop_size - 1) * step[:, None]
-    rows = interpolation_matrix(start[:, 1], step, crop_size, height, antialias)
-    columns = interpolation_matrix(start[:, 0], step, crop_size, width, antialias)
-    return apply(rows, columns, images)
+    size = crop_size if up is None else 2 * math.ceil(crop_size / math.sqrt(2)) + crop_size % 2  # all corners
+    start = centre - 0.5 * (size - 1) * step[:, None]
+    rows = interpolation_matrix(start[:, 1], step, size, height, antialias)
+    columns = interpolation_matrix(start[:, 0], step, size, width, antialias)
+    crop = apply(rows, columns, images)
+    return crop if up is None else turn(crop, up, crop_size)
+
+
+def turn(images, up, size):
+    """The middle of square images, turned: (B, N, N, C) -> (B, size, size, C) float32, bilinear.
+
+    up: (B, 2), unit vector of the image that points up in the result.
+    """
+    across, down = _axes(up)
+    linear = ops.stack([across, down], axis=-1)
+    middle = 0.5 * (images.shape[1] - 1) - 0.5 * (size - 1) * ops.sum(linear, axis=-1)
+    return warp(images, ops.concatenate([linear, middle[..., None]], axis=-1), size)[0]
+
+
+def warp(picture, matrix, size):
+    """Bilinear resampling of whole batches by a gather.
+
+    picture: (B, S, S, C) uint8 or float.  matrix: (B, 2, 3), crop pixel -> picture pixel.
+    Returns (B, size, size, C) float32 and (B, size, size, 1) float32, 1 inside the picture, 0 outside.
+    """
+    batch, side, channels = ops.shape(picture)[0], picture.shape[1], picture.shape[-1]
+    grid = ops.arange(size, dtype="float32")
+    u, v = (
+        matrix[:, row, 0, None, None] * grid[None, None, :]
+        + matrix[:, row, 1, None, None] * grid[None, :, None]
+        + matrix[:, row, 2, None, None]
+        for row in (0, 1)
+    )
+    inside = (u > -0.5) & (u < side - 0.5) & (v > -0.5) & (v < side - 0.5)
+    u, v = ops.clip(u, 0, side - 1.001), ops.clip(v, 0, side - 1.001)
+    column, row = ops.floor(u), ops.floor(v)
+    u, v = (u - column)[..., None], (v - row)[..., None]
+    # each pixel with its three neighbours, so that one gather fetches all four
+    block = ops.concatenate(
+        [picture[:, :-1, :-1], picture[:, :-1, 1:], picture[:, 1:, :-1], picture[:, 1:, 1:]], -1
+    )
+    block = ops.reshape(block, (-1, 4 * channels))
+    first = ops.arange(batch, dtype="int32")[:, None, None] * (side - 1) ** 2
+    index = first + ops.cast(row, "int32") * (side - 1) + ops.cast(column, "int32")
+    near = ops.cast(ops.take(block, index, axis=0), "float32")
+    top_left, top_right, low_left, low_right = (
+        near[..., k * channels : (k + 1) * channels] for k in range(4)
+    )
+    top, low = top_left + (top_right - top_left) * u, low_left + (low_right - low_left) * u
+    return top + (low - top) * v, ops.cast(inside, "float32")[..., None]
 
 
 def resize(images, size, antialias=True):
@@ -89,16 +140,36 @@ def legacy_resize(images, size):
     return _resize(images, size, antialias=False, half_pixel=False)
 
 
-def image_to_crop(uv_image, centre, side, crop_size):
-    """Image pixels to crop pixels, (B, N, 2) -> (B, N, 2) float32; centre (B, 2), side (B,)."""
+def image_to_crop(uv_image, centre, side, crop_size, up=None):
+    """Image pixels to crop pixels, (B, N, 2) -> (B, N, 2) float32; centre (B, 2), side (B,), up (B, 2)."""
     uv_image, centre, factor = _transform(uv_image, centre, side, crop_size)
-    return (uv_image - centre) * factor + 0.5 * (crop_size - 1)
+    offset = (uv_image - centre) * factor
+    if up is not None:
+        offset = ops.matmul(offset, ops.stack(_axes(up), axis=-1))
+    return offset + 0.5 * (crop_size - 1)
 
 
-def crop_to_image(uv_crop, centre, side, crop_size):
+def crop_to_image(uv_crop, centre, side, crop_size, up=None):
     """Inverse of `image_to_crop`: crop pixels to image pixels, (B, N, 2) -> (B, N, 2) float32."""
     uv_crop, centre, factor = _transform(uv_crop, centre, side, crop_size)
-    return (uv_crop - 0.5 * (crop_size - 1)) / factor + centre
+    offset = (uv_crop - 0.5 * (crop_size - 1)) / factor
+    return (offset if up is None else turn_back(offset, up)) + centre
+
+
+def turn_back(points, up):
+    """Offsets (B, N, 2 or 3) along a turned crop's axes -> along the image's or camera's; up (B, 2).
+
+    The first two axes go right and down; a third, away from the camera, stays.
+    """
+    points = ops.cast(points, "float32")
+    turned = ops.matmul(points[..., :2], ops.stack(_axes(up), axis=1))
+    return ops.concatenate([turned, points[..., 2:]], axis=-1)
+
+
+def _axes(up):
+    """Unit vectors of the image, (B, 2) each, that go right and down in a crop that `up` points up in."""
+    up = ops.cast(up, "float32")
+    return ops.stack([-up[:, 1], up[:, 0]], axis=-1), -up
 
 
 def crop_intrinsics(K, centre, side, crop_size):

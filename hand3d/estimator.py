@@ -4,10 +4,12 @@ import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import keras
 import numpy as np
 
 from hand3d import manifest
 from hand3d.canvas import as_image, box_around, canvas_to_image, corners_of, fit, mask_of_area, stretch
+from hand3d.crops import image_to_crop
 from hand3d.graph import VISIBLE_FROM, full_graph
 from hand3d.hand import Hand, Prediction
 from hand3d.images import PICTURE_SIDE, ImageError, LoadedImage, load_image
@@ -223,7 +225,9 @@ class HandPoseEstimator:
             corners = canvas_to_image(corners_of(one["component"], canvas_size), area, size)
             hands.append(self.hand(one, float(one["score"]), area, size, corners))
         crop = np.clip(np.round(outputs["crop"][0]), 0, 255).astype(np.uint8)
-        zoom = len(crop) / outputs["box_side"][0]
+        box = [outputs[name][:1] for name in ("box_centre", "box_side")]
+        up = outputs["box_up"][:1] if "box_up" in outputs else None
+        crop_uv = image_to_crop(outputs["keypoints_uv"][:1], *box, len(crop), up)
         objects = outputs["component"][found or [0]].max(0)
         return Prediction(
             width=image.width,
@@ -233,7 +237,7 @@ class HandPoseEstimator:
             mask=mask_of_area(outputs["mask"] * outputs["component"][0], area, canvas_size),
             mask_of_all=mask_of_area(outputs["mask"] * objects, area, canvas_size),
             crop=crop,
-            crop_uv=(outputs["keypoints_uv"][0] - outputs["box_centre"][0]) * zoom + (len(crop) - 1) / 2,
+            crop_uv=keras.ops.convert_to_numpy(crop_uv)[0],
             score_maps=outputs["score_maps"][0],
             score=float(outputs["score"][0]),
             path=image.path,

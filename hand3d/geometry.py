@@ -165,6 +165,17 @@ def flip_right(xyz_canonical, side):
     return ops.concatenate([xyz_canonical[..., :2], xyz_canonical[..., 2:] * sign], axis=-1)
 
 
+def up_direction(uv):
+    """Where a hand points in the image: from the palm to the middle finger's base.
+
+    uv: (..., 21, 2) pixels.  Returns (..., 2), a unit vector; (0, -1), which is up, where the two coincide.
+    """
+    offset = _float(uv)[..., MIDDLE_MCP, :] - _float(uv)[..., skeleton.ROOT, :]
+    length = _length(offset)[..., None]
+    up = ops.convert_to_tensor([0.0, -1.0], dtype=offset.dtype)
+    return ops.where(length > 1e-3, offset / ops.maximum(length, 1e-3), up)
+
+
 def local_bones(xyz):
     """Each bone as (length, angle_x, angle_y) in its parent's frame (PAPER.md 2).
 

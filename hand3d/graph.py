@@ -34,6 +34,7 @@ def full_graph(
     candidates=1,
     max_hands=1,
     second_look=None,
+    upright=False,
     calibration=None,
     crop_factor=1.25,
     component_stride=None,
@@ -53,6 +54,7 @@ def full_graph(
     - `mask`, `component` (B, s, s): hand probability; 0/1 map of the object that was picked.
     - `box_centre` (B, 2) as (u, v), `box_side` (B,): the crop in image pixels; if no hand, the whole image
       (grid "legacy": a fixed place).
+    - `box_up` (B, 2), if crops are turned (`upright`): the direction of the image that is up in the crop.
     - `crop` (B, c, c, 3): RGB 0..255, mid-grey (127.5) outside the image.
     - `score_maps` (B, m, m, 21): linear maps, or probabilities by map_mode.
     - `keypoints_uv` (B, 21, 2) image pixels, `keypoint_scores` (B, 21) 0..1; `confidence` (B,) 0..1, their
@@ -90,6 +92,9 @@ def full_graph(
         second_look: None, or the side of a second crop by the extent of the keypoints found in the first:
             what PoseNet sees there counts.  With `mirror` the first crops are looked at once and the second
             ones twice, so that one hand of two candidates takes as long as without.  None with known_crop.
+        upright: with a second look, turn its crop so that the hand points up, as the crops of a training
+            with `Augment(upright=...)` are; with known_crop, crops are turned as an input `box_up` (B, 2),
+            after `box_side`, says.
         calibration: None, or dict of curves over PoseNet's confidence, lists of [confidence, probability]
             that rise: "within_10_px" makes it `keypoint_scores`, "visible" `keypoint_visible`
             (`experiments.calibrate` measures them).  "visible_from" is for who reads that.
@@ -127,6 +132,7 @@ def full_graph(
         )
     if segment_fine is not None and old:
         raise ValueError(f"segment_fine is {segment_fine!r}; the legacy grid takes none")
+    turned = upright and second_look is not None
     segment_size, segment_fine = _both_sides(segment_size), segment_fine and _both_sides(segment_fine)
     image = keras.Input((*segment_size, 3) if old else (None, None, 3), name="image", dtype="float32")
     hand_side = keras.Input((len(SIDES),), name="hand_side", dtype="float32")
@@ -138,9 +144,10 @@ def full_graph(
     if known_crop:
         centre = keras.Input((2,), name="box_centre", dtype="float32")
         side_length = keras.Input((), name="box_side", dtype="float32")
-        inputs = [image, centre, side_length, hand_side]
+        up = [keras.Input((2,), name="box_up", dtype="float32")] if turned else []
+        inputs = [image, centre, side_length, *up, hand_side]
     else:
-        inputs = [image, hand_side]
+        up, inputs = [], [image, hand_side]
         small = image if old else layers.ResizeImages(segment_size, name="segment_image")(image)
         logits = handsegnet(_network_range("segment_pixels")(small))
         if segment_fine:
@@ -175,7 +182,7 @@ def full_graph(
             decode = DecodeTree(crop_size, extent, map_mode, peaks, name=f"{before}decode")
         return score_maps, side_logits, decode(score_maps)
 
-    crop_pixels = cut(crop_size, name="crop")([pixels, centre, side_length])
+    crop_pixels = cut(crop_size, name="crop")([pixels, centre, side_length, *up])
     score_maps, side_logits, (uv_crop, confidence, *all_peaks) = look(
         posenet if twice else both_ways, crop_pixels
     )
@@ -184,7 +191,7 @@ def full_graph(
     if not known_crop:
         region_mask = for_each(mask, "mask_regions")
         scores = layers.HandScore(name="region_scores")([region_mask, component, confidence])
-    keypoints_uv = back(crop_size, name="region_uv")([uv_crop, centre, side_length])
+    keypoints_uv = back(crop_size, name="region_uv")([uv_crop, centre, side_length, *up])
     if max_hands > 1:
         scores = DistinctHands(candidates, name="distinct_scores")([scores, keypoints_uv])
 
@@ -194,11 +201,12 @@ def full_graph(
     centre, side_length = best(centre, "box_centre"), best(side_length, "box_side")
     if twice:
         seen = [best(keypoints_uv, "first_uv"), best(scores, "first_scores"), centre, side_length]
-        centre, side_length = layers.KeypointBox(crop_size, second_look, name="second_box")(seen)
+        second_box = layers.KeypointBox(crop_size, second_look, upright=turned, name="second_box")
+        centre, side_length, *up = second_box(seen)
         pixels = image_pixels
         if max_hands > 1:
             pixels = ForEachRegion(max_hands, name="second_images")(image_pixels)
-        crop_pixels = cut(crop_size, name="second_crop")([pixels, centre, side_length])
+        crop_pixels = cut(crop_size, name="second_crop")([pixels, centre, side_length, *up])
         score_maps, side_logits, (uv_crop, confidence, *all_peaks) = look(both_ways, crop_pixels, "second_")
         known_side = [] if side_logits is None else [side_logits]
     else:
@@ -222,7 +230,9 @@ def full_graph(
     # --- which agree
     if hand_fit is not None:
         uv_crop, keypoints_xyz = hand_fit([uv_crop, confidence, *all_peaks, keypoints_xyz, side_one_hot])
-    keypoints_uv = back(crop_size, name="keypoints_uv")([uv_crop, centre, side_length])
+    keypoints_uv = back(crop_size, name="keypoints_uv")([uv_crop, centre, side_length, *up])
+    if up:
+        keypoints_xyz = layers.TurnBack(name="keypoints_xyz")([keypoints_xyz, *up])
 
     outputs = {
         "box_centre": centre,
@@ -234,6 +244,8 @@ def full_graph(
         "side": side,
         "keypoints_xyz": keypoints_xyz,
     } | _calibrated(confidence, calibration)
+    if up:
+        outputs["box_up"] = up[0]
     if known_crop:
         return keras.Model(inputs, outputs, name=name)
     outputs |= {"component": best(component, "component"), "score": best(scores, "score")}

@@ -154,26 +154,35 @@ class KeypointBox(Float32Layer):
     """[keypoints (B, 21, 2), score (B,), centre (B, 2), side (B,)] -> centre and side of a crop around them.
 
     All in image pixels.  The side is `factor` times their larger extent, at least crop_size / `largest_zoom`.
-    Where the score is 0 the crop stays as it was.
+    Where the score is 0 the crop stays as it was.  upright: the extent is that in a crop which is turned so
+    that the hand points up, and a third output `up` (B, 2) says how (`crops.crop_and_resize`).
     """
 
-    OPTIONS = ("crop_size", "factor", "largest_zoom")
+    OPTIONS = ("crop_size", "factor", "largest_zoom", "upright")
 
-    def __init__(self, crop_size, factor, largest_zoom=5.0, **kwargs):
-        super().__init__(crop_size=crop_size, factor=factor, largest_zoom=largest_zoom, **kwargs)
+    def __init__(self, crop_size, factor, largest_zoom=5.0, upright=False, **kwargs):
+        options = dict(crop_size=crop_size, factor=factor, largest_zoom=largest_zoom, upright=upright)
+        super().__init__(**options, **kwargs)
 
     def call(self, inputs):
         uv, score, centre, side = inputs
-        low, high = ops.min(uv, axis=1), ops.max(uv, axis=1)
-        limits = (None, self.largest_zoom)
-        new_side = segmentation.crop_side(ops.max(high - low, axis=-1), self.crop_size, limits, self.factor)
         found = score > 0.0
-        return ops.where(found[:, None], 0.5 * (low + high), centre), ops.where(found, new_side, side)
+        box = segmentation.keypoint_box(uv, self.upright)
+        limits = (None, self.largest_zoom)
+        new_side = segmentation.crop_side(box[1], self.crop_size, limits, self.factor)
+        placed = ops.where(found[:, None], box[0], centre), ops.where(found, new_side, side)
+        if not self.upright:
+            return placed
+        unturned = ops.convert_to_tensor([[0.0, -1.0]])
+        return *placed, ops.where(found[:, None], box[2], unturned)
 
 
 @register
 class CropImages(Float32Layer):
-    """[images (B, H, W, C), centre (B, 2), side (B,)] -> crops (B, crop_size, crop_size, C)."""
+    """[images (B, H, W, C), centre (B, 2), side (B,)] -> crops (B, crop_size, crop_size, C).
+
+    With a fourth input `up` (B, 2) they are turned (`crops.crop_and_resize`).
+    """
 
     OPTIONS = ("crop_size",)
 
@@ -181,8 +190,8 @@ class CropImages(Float32Layer):
         super().__init__(crop_size=crop_size, **kwargs)
 
     def call(self, inputs):
-        images, centre, side = inputs
-        return crops.crop_and_resize(images, centre, side, self.crop_size)
+        images, centre, side, *up = inputs
+        return crops.crop_and_resize(images, centre, side, self.crop_size, up=up[0] if up else None)
 
 
 @register
@@ -222,7 +231,7 @@ class EncodeScoreMaps(Float32Layer):
 
 @register
 class CropToImage(Float32Layer):
-    """[uv_crop (B, 21, 2), centre (B, 2), side (B,)] -> uv_image (B, 21, 2)."""
+    """[uv_crop (B, 21, 2), centre (B, 2), side (B,)] -> uv_image (B, 21, 2); `up` as of `CropImages`."""
 
     OPTIONS = ("crop_size",)
 
@@ -230,8 +239,16 @@ class CropToImage(Float32Layer):
         super().__init__(crop_size=crop_size, **kwargs)
 
     def call(self, inputs):
-        uv_crop, centre, side = inputs
-        return crops.crop_to_image(uv_crop, centre, side, self.crop_size)
+        uv_crop, centre, side, *up = inputs
+        return crops.crop_to_image(uv_crop, centre, side, self.crop_size, up[0] if up else None)
+
+
+@register
+class TurnBack(Float32Layer):
+    """[xyz (B, 21, 3) in the axes of a turned crop, up (B, 2)] -> xyz in camera axes (`crops.turn_back`)."""
+
+    def call(self, inputs):
+        return crops.turn_back(*inputs)
 
 
 @register

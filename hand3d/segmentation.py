@@ -5,6 +5,7 @@ The object that is kept is not the largest one but the one that holds the mask's
 
 from keras import ops
 
+from hand3d import crops, geometry
 from hand3d.highest import argmax
 
 REACH = 10  # pixels (Chebyshev distance) across which two parts count as one object
@@ -94,6 +95,23 @@ def mask_to_box(object_map, fallback_centre=PAPER_CENTRE, fallback_size=PAPER_SI
     low, high, found = mask_corners(object_map)
     centre = ops.where(found[:, None], 0.5 * (low + high), ops.convert_to_tensor(fallback_centre, "float32"))
     return centre, ops.where(found, ops.max(high - low, axis=-1), float(fallback_size))
+
+
+def keypoint_box(uv, upright=False):
+    """The square around keypoints: uv (B, 21, 2) -> centre (B, 2), side (B,) and, if `upright`, up (B, 2).
+
+    upright: of all squares the one whose upper side is where the hand points (`geometry.up_direction`).
+    """
+    uv = ops.cast(uv, "float32")
+    if not upright:
+        low, high = ops.min(uv, axis=1), ops.max(uv, axis=1)
+        return 0.5 * (low + high), ops.max(high - low, axis=-1)
+    up = geometry.up_direction(uv)
+    nowhere, unit = ops.zeros_like(up), ops.ones_like(up[:, 0])
+    turned = crops.image_to_crop(uv, nowhere, unit, 1, up)
+    low, high = ops.min(turned, axis=1), ops.max(turned, axis=1)
+    centre = crops.crop_to_image(0.5 * (low + high)[:, None], nowhere, unit, 1, up)[:, 0]
+    return centre, ops.max(high - low, axis=-1), up
 
 
 def crop_side(size, crop_size=PAPER_CROP, zoom=(0.25, 5.0), factor=BOX_FACTOR):

@@ -7,12 +7,14 @@ followed than there may be, and then not at every frame.
 import itertools
 from dataclasses import replace
 
+import keras
 import numpy as np
 
 from hand3d import skeleton
 from hand3d.candidates import MOST_OVERLAP
 from hand3d.graph import full_graph
 from hand3d.images import check_array
+from hand3d.segmentation import keypoint_box
 from hand3d.smoothing import OneEuro, SteadyKeypoints
 from hand3d.tracing import traced
 
@@ -52,6 +54,7 @@ class HandTracker:
         self.estimator, self.smooth, self.search_every = estimator, smooth, search_every
         options = estimator.graph_options
         self._crop_factor, self._again = options.get("crop_factor", 1.25), options.get("second_look")
+        self._upright = self._again is not None and options.get("upright", False)
         self._follow = traced(full_graph(**estimator.networks, **options | {"known_crop": True}))
         self._numbers = itertools.count()
         self.reset()
@@ -86,11 +89,11 @@ class HandTracker:
         if not self._tracks:
             return
         scale = float((size / np.asarray(area[2:])).mean())  # image pixels by canvas pixels
-        boxes = [track.box(self._crop_factor, self._again) for track in self._tracks]
-        centre = np.array([(c + 0.5) * np.asarray(area[2:]) / size - 0.5 + area[:2] for c, _ in boxes])
-        side = np.array([length / scale for _, length in boxes])
+        centre, side, *up = self._boxes(np.stack([track.found.keypoints_uv for track in self._tracks]))
+        centre = (centre + 0.5) * np.asarray(area[2:]) / size - 0.5 + area[:2]
         given = np.stack([track.given_side(self.estimator) for track in self._tracks])
-        outputs = self._follow(np.repeat(canvas[None], len(boxes), 0), centre, side, given)
+        canvases = np.repeat(canvas[None], len(self._tracks), 0)
+        outputs = self._follow(canvases, centre, side / scale, *up, given)
         kept = []
         for number, track in enumerate(self._tracks):
             one = {name: value[number] for name, value in outputs.items()}
@@ -102,6 +105,18 @@ class HandTracker:
                 track.update(hand, time, self.smooth)
                 kept.append(track)
         self._tracks = kept
+
+    def _boxes(self, uv):
+        """Centres (N, 2), sides (N,) and, if crops are turned, ups (N, 2) of the next crops, of the image.
+
+        uv: (N, 21, 2), the hands' last keypoints in pixels of the image.
+        """
+        centre, side, *up = map(keras.ops.convert_to_numpy, keypoint_box(uv, self._upright))
+        side = np.maximum(side, 1.0)
+        if self._again is not None:
+            return centre, self._again * side, *up
+        centre = centre + TOWARDS_WRIST * (uv[:, skeleton.ROOT] - uv[:, skeleton.CANONICAL_Y])
+        return centre, self._crop_factor * EXTENT * side
 
     def _search(self, pixels, time):
         """Looks for hands in the whole frame, by HandSegNet."""
@@ -150,15 +165,6 @@ class _Track:
         if estimator.side == "auto" and self.settled and estimator.tells_side:
             given[estimator.seen_side(int(self.odds > 0))] = 1.0
         return given
-
-    def box(self, crop_factor, again):
-        """Centre (2,) and side of the next crop, pixels of the image.  again: the graph's second_look."""
-        uv = self.found.keypoints_uv
-        centre = (uv.min(0) + uv.max(0)) / 2
-        if again is not None:
-            return centre, again * _extent(uv)
-        centre = centre + TOWARDS_WRIST * (uv[skeleton.ROOT] - uv[skeleton.CANONICAL_Y])
-        return centre, crop_factor * EXTENT * _extent(uv)
 
 
 def same_hand(hand, other):

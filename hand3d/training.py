@@ -99,7 +99,8 @@ class PoseNetTraining(_Training):
         self.occluded_weight, self.side_weight = occluded_weight, side_weight
 
     def call(self, batch, training=False):
-        image, _, drawn = self.augment(batch["picture"], batch["background"], training=training)
+        up = geometry.up_direction(batch["uv"])
+        image, _, drawn = self.augment(batch["picture"], batch["background"], up, training=training)
         uv_crop, weight = self.augment.move_keypoints(
             batch["uv"], ops.cast(batch["visible"], "bool"), drawn, self.occluded_weight
         )

@@ -49,6 +49,40 @@ def test_coordinates_are_inverse():
     np.testing.assert_allclose(corner, -0.5, atol=1e-4)
 
 
+def unit(degrees):
+    """Unit vectors (B, 2) of the image, clockwise from up."""
+    angle = np.radians(degrees)
+    return np.stack([np.sin(angle), -np.cos(angle)], -1).astype("float32")
+
+
+@pytest.mark.parametrize("size", [16, 17])
+def test_a_turned_crop_shows_what_the_coordinates_say(size):
+    up = unit([0.0, 30.0, -90.0, 180.0])
+    images = np.repeat(ramp(), 4, 0)
+    centre, side = np.tile([[30.0, 20.0]], (4, 1)), np.full(4, 20.0)
+    crop = array(crops.crop_and_resize(images, centre, side, size, up=up))
+    v, u = np.mgrid[:size, :size]
+    uv_crop = np.stack([u, v], -1).reshape(1, -1, 2).repeat(4, 0)
+    expected = array(crops.crop_to_image(uv_crop, centre, side, size, up))
+    np.testing.assert_allclose(crop.reshape(4, -1, 2), expected, atol=0.1)
+    np.testing.assert_allclose(crop[0], crops.crop_and_resize(images, centre, side, size)[0], atol=1e-3)
+    # what lies towards `up` is above the middle
+    ahead = array(crops.image_to_crop((centre + 5 * up)[:, None], centre, side, size, up))[:, 0]
+    middle = (size - 1) / 2
+    np.testing.assert_allclose(ahead, np.tile([middle, middle - 5 * size / 20], (4, 1)), atol=1e-3)
+    back = crops.image_to_crop(expected, centre, side, size, up)
+    np.testing.assert_allclose(array(back), uv_crop, atol=1e-3)
+
+
+def test_points_in_3d_turn_with_the_crop():
+    xyz = np.random.default_rng(0).normal(size=(2, 21, 3)).astype("float32")
+    up = unit([40.0, -120.0])
+    turned = array(crops.turn_back(xyz, up))
+    np.testing.assert_allclose(turned[..., 2], xyz[..., 2])
+    where = np.zeros((2, 2)), np.ones(2), 1, up
+    np.testing.assert_allclose(turned[..., :2], array(crops.crop_to_image(xyz[..., :2], *where)), atol=1e-5)
+
+
 def test_crop_intrinsics():
     from hand3d import geometry
 

@@ -127,7 +127,7 @@ def same_where_shown(estimator, canvas):
 
 
 def twice_looking(tiny_weights, folder, **options):
-    """`HandPoseEstimator` of the tiny weights with two candidates, mirror images and a second look."""
+    """`HandPoseEstimator` of the tiny weights: two candidates, mirror images, a second look, upright."""
     import shutil
 
     from hand3d import HandPoseEstimator
@@ -135,7 +135,8 @@ def twice_looking(tiny_weights, folder, **options):
     copy = folder / "twice"
     shutil.copytree(tiny_weights, copy, dirs_exist_ok=True)
     manifest = json.loads((copy / "manifest.json").read_text())
-    manifest["sets"]["tiny"]["graph"] |= {"mirror": True, "candidates": 2, "peaks": 4, "second_look": 1.5}
+    looks = {"second_look": 1.5, "upright": True}
+    manifest["sets"]["tiny"]["graph"] |= {"mirror": True, "candidates": 2, "peaks": 4} | looks
     (copy / "manifest.json").write_text(json.dumps(manifest))
     return HandPoseEstimator(copy, **options)
 

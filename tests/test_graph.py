@@ -36,12 +36,12 @@ def finds_red():
     return keras.Model(image, logits, name="finds_red")
 
 
-def finds_green(kind):
-    """A PoseNet whose 21 maps all show where it is green; x is -0.5..0.5."""
+def finds_green(kind, blue=()):
+    """A PoseNet whose maps all show where it is green, but for those in `blue`; x is -0.5..0.5."""
     image = keras.Input((None, None, 3))
     pooled = layers.AveragePooling2D(STRIDE)(image)
     scale = 1.0 if kind == "list" else 30.0
-    weights = {(1, k): scale for k in range(21)}
+    weights = {(2 if k in blue else 1, k): scale for k in range(21)}
     maps = pointwise(21, weights, 0.5 * scale, "green")(pooled)
     outputs = {"list": [maps * 0.0, maps], "single": maps, "dict": {"score_maps": [maps * 0.0, maps]}}[kind]
     if kind == "dict":
@@ -111,6 +111,42 @@ def test_a_second_look_finds_a_hand_too_small_for_the_first():
     assert masks[64].sum() == pytest.approx(0.5, abs=0.01)  # the second look's pixel, softened, by two looks
     with pytest.raises(ValueError, match="segment_fine is 64; the legacy grid takes none"):
         full_graph(*parts, segment_size=16, segment_fine=64, grid="legacy", **options)
+
+
+@pytest.mark.parametrize("hands", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_looks_again_at_an_upright_hand(hands):
+    """The second crop is turned, the results are not."""
+    image = scene()
+    v, u = np.mgrid[: len(image), : len(image[0])]
+    image[..., 2] = 255 * np.exp(-((u - 50.0) ** 2 + (v - 60.0) ** 2) / 6.0**2)
+    options = dict(segment_size=SEGMENT, crop_size=CROP, max_hands=hands, second_look=1.5)
+    options |= dict(map_mode="probability", mirror=True)
+    parts = (finds_red(), finds_green("single", blue=[12]), *lifters())
+    plain, turned = (full_graph(*parts, **options, upright=upright) for upright in (False, True))
+    images = [image, np.zeros_like(image)]
+    before, after = run(plain, images), run(turned, images)
+    if hands > 1:
+        before, after = (
+            {name: value if name == "mask" else value[:, 0] for name, value in each.items()}
+            for each in (before, after)
+        )
+    assert "box_up" not in before
+    np.testing.assert_allclose(after["box_up"], [[-(0.5**0.5), 0.5**0.5], [0, -1]], atol=0.02)
+    np.testing.assert_allclose(after["keypoints_uv"][0, [0, 12]], [[66, 44], [50, 60]], atol=0.2)
+    np.testing.assert_allclose(after["keypoints_uv"][0], before["keypoints_uv"][0], atol=0.3)
+    np.testing.assert_allclose(after["box_side"][0], 1.5 * 16 * 2**0.5, atol=1)
+    green, blue = (np.argwhere(after["crop"][0, ..., channel] > 230).mean(0) for channel in (1, 2))
+    assert abs(green[1] - blue[1]) < 1 and green[0] - blue[0] > 20  # straight above it
+    # in 3D the networks say the same of both crops, each in its own axes
+    across, down = np.array([-after["box_up"][0, 1], after["box_up"][0, 0]]), -after["box_up"][0]
+    flat = before["keypoints_xyz"][0, :, :1] * across + before["keypoints_xyz"][0, :, 1:2] * down
+    np.testing.assert_allclose(after["keypoints_xyz"][0, :, :2], flat, atol=0.03)
+    np.testing.assert_allclose(after["keypoints_xyz"][0, :, 2], before["keypoints_xyz"][0, :, 2], atol=0.03)
+    known = full_graph(*parts, **options, upright=True, known_crop=True)
+    places = [after[name] for name in ("box_centre", "box_side", "box_up")]
+    again = known.predict_on_batch([np.stack(images), *places, np.zeros((2, 2), "float32")])
+    for name, value in again.items():
+        np.testing.assert_allclose(np.asarray(value), after[name], atol=2e-3, err_msg=name)
 
 
 @pytest.mark.parametrize("hands", [pytest.param(1, marks=pytest.mark.slow), 2])

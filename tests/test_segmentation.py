@@ -83,3 +83,21 @@ def test_crop_side():
 def test_a_stride_that_does_not_fit_is_reported():
     with pytest.raises(ValueError, match="stride=7"):
         segmentation.hand_component(blobs(), stride=7)
+
+
+def test_box_of_keypoints():
+    """A rectangle of 40 x 20 pixels whose longer side is where the hand points, turned by 30 degrees."""
+    along, across = np.array([np.sin(np.pi / 6), -np.cos(np.pi / 6)]), np.array([np.cos(np.pi / 6), 0.5])
+    rng = np.random.default_rng(0)
+    where = rng.uniform(-1, 1, (21, 2)) * [20, 10]
+    where[1:5], where[[0, 12]] = [[20, 10], [20, -10], [-20, 10], [-20, -10]], [[-15, 0], [10, 0]]
+    uv = [50.0, 70.0] + where[:, :1] * along + where[:, 1:] * across
+    centre, side, up = map(array, segmentation.keypoint_box(uv[None], upright=True))
+    np.testing.assert_allclose(centre, [[50, 70]], atol=1e-3)
+    np.testing.assert_allclose(side, [40], atol=1e-3)
+    np.testing.assert_allclose(up, [along], atol=1e-5)
+    centre, side = map(array, segmentation.keypoint_box(uv[None]))
+    np.testing.assert_allclose(centre, [(uv.min(0) + uv.max(0)) / 2], atol=1e-3)
+    np.testing.assert_allclose(side, [np.ptp(uv, axis=0).max()], atol=1e-3)
+    nowhere = np.zeros((1, 21, 2))  # a hand that points at the camera is not turned
+    np.testing.assert_allclose(array(segmentation.keypoint_box(nowhere, upright=True)[2]), [[0, -1]])

@@ -9,6 +9,7 @@ from hand3d import tracking
 from hand3d.canvas import canvas_to_image, fit
 from hand3d.estimator import HandPoseEstimator
 from hand3d.hand import Hand
+from hand3d.segmentation import keypoint_box
 
 RNG = np.random.default_rng(0)
 SHAPE = RNG.uniform(-20, 20, (21, 2)).astype(np.float32)  # a hand of about 40 pixels
@@ -173,6 +174,25 @@ def test_crops_in_the_pixels_of_the_canvas(track):
     (hand,) = tracker(frame, 0.1)
     expected = canvas_to_image(SHAPE + 80, area, (320, 160))
     np.testing.assert_allclose(hand.keypoints_uv, expected, atol=1e-3)
+
+
+def test_crops_turn_with_the_hand(track):
+    world = World(max_hands=1)
+    world.graph_options = {"second_look": 1.5, "upright": True}
+    seen, follow = [], world.follow
+
+    def follow_turned(canvases, centre, side, up, given):
+        seen.append((centre[0], side[0], up[0]))
+        return follow(canvases, centre, side, given)
+
+    world.follow, world.hands = follow_turned, [(80, 80)]
+    _, step = track(world, smooth=False)
+    step(0), step(1)
+    up = SHAPE[12] - SHAPE[0]
+    expected = keypoint_box(SHAPE[None] + 80, upright=True)
+    np.testing.assert_allclose(seen[0][2], up / np.hypot(*up), atol=1e-5)
+    np.testing.assert_allclose(seen[0][0], expected[0][0], atol=1e-3)
+    np.testing.assert_allclose(seen[0][1], 1.5 * np.asarray(expected[1][0]), atol=1e-3)
 
 
 def test_bad_arguments(track):

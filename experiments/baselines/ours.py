@@ -35,7 +35,7 @@ class Detector:
         self.fits = fit and "hand_fit" in networks
         if not self.fits:
             networks.pop("hand_fit", None)
-        options = set_options(weight_set).graph | {"known_crop": True, "calibration": None}
+        options = set_options(weight_set).graph | {"known_crop": True, "calibration": None, "upright": False}
         model = full_graph(**networks, **options)
         names = ("keypoints_uv", "keypoint_scores", "keypoints_xyz")
         self.call = traced(keras.Model(model.inputs, [model.output[name] for name in names]))
