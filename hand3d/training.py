@@ -100,7 +100,7 @@ class PoseNetTraining(_Training):
 
     def call(self, batch, training=False):
         up = geometry.up_direction(batch["uv"])
-        image, _, drawn = self.augment(batch["picture"], batch["background"], up, training=training)
+        image, _, drawn = self.augment(batch["picture"], batch["background"], up=up, training=training)
         uv_crop, weight = self.augment.move_keypoints(
             batch["uv"], ops.cast(batch["visible"], "bool"), drawn, self.occluded_weight
         )
