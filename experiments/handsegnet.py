@@ -61,7 +61,6 @@ class Recipe:
     front: float = 0.1
     blur: float = 1.5
     noise: float = 0.05
-    refilter: float = 0.0  # share of the pictures whose texture and colours a random filter changes
     seed: int = 0
 
 

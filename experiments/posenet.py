@@ -69,7 +69,6 @@ class Recipe:
     front: float = 0.15
     blur: float = 1.5
     noise: float = 0.05
-    refilter: float = 0.0  # share of the pictures whose texture and colours a random filter changes
     frozen: str = ""  # beginnings of the names of layers that keep their weights, separated by commas
     seed: int = 0
 

@@ -19,20 +19,7 @@ import math
 import keras
 from keras import ops
 
-from hand3d.augment_pixels import (
-    FAR,
-    apply_inverse,
-    blur,
-    colour_matrix,
-    in_blob,
-    random_kernel,
-    refilter,
-    render_at,
-    similarity,
-)
-
-AFTER = ("refilter", "blur")  # what is done to the pixels after `render`
-LARGEST_RADIUS = 2  # pixels, of `refilter`
+from hand3d.augment_pixels import FAR, apply_inverse, blur, colour_matrix, in_blob, render_at, similarity
 
 
 @keras.saving.register_keras_serializable("hand3d")
@@ -58,7 +45,6 @@ class Augment(keras.layers.Layer):
         noise: largest standard deviation of the noise, of 1.
         upright: share whose hand is turned before the roll so that it points up (`geometry.up_direction`), as
             it does in a second look.
-        refilter: share mixed with themselves under a random filter (`augment_pixels.refilter`).
         seed: int.
         jit: None or a function that compiles another, e.g. `tf.function(jit_compile=True)`.
     """
@@ -82,7 +68,6 @@ class Augment(keras.layers.Layer):
         blur=1.5,
         noise=0.05,
         upright=0.0,
-        refilter=0.0,
         seed=0,
         jit=None,
         **kwargs,
@@ -103,7 +88,6 @@ class Augment(keras.layers.Layer):
             blur=blur,
             noise=noise,
             upright=upright,
-            refilter=refilter,
             seed=seed,
         )
         self.random = keras.random.SeedGenerator(seed)
@@ -182,14 +166,6 @@ class Augment(keras.layers.Layer):
             # one grain for the whole batch: drawing it for each example would cost more than all the rest
             "grain": keras.random.normal((1, size, size, 3), seed=self.random),
         }
-        if wanted["refilter"]:
-            radius = ops.floor(keras.random.uniform((), 0, LARGEST_RADIUS + 1, seed=self.random))
-            draws = keras.random.normal((2 * LARGEST_RADIUS + 1,) * 2 + (3, 3), seed=self.random)
-            drawn["refilter"] = {
-                "kernel": random_kernel(radius, draws),
-                "colours": normal(1 / math.sqrt(3), 3, 3),
-                "share": some(wanted["refilter"]) * uniform(0, 1),
-            }
         if wanted["blur"]:
             sigma = wanted["blur"] * uniform(0, 1, 1) * uniform(0.7, 1.3, 2)
             drawn["blur"] = sigma[: (batch + 1) // 2]
@@ -215,16 +191,13 @@ class Augment(keras.layers.Layer):
             "grain": ops.zeros((1, self.size, self.size, 3)),
         }
 
-    def call(self, picture, background, up=None, training=False):
+    def call(self, picture, background, training=False, up=None):
         """Pictures as at the top of this file -> image, covers (see `render`), drawn; `up` as of `draw`."""
         batch, source_size = ops.shape(picture)[0], picture.shape[1]
         drawn = self.draw(batch, source_size, up) if training else self.still(batch, source_size)
-        pixels = {key: value for key, value in drawn.items() if key not in ("mirror", *AFTER)}
+        pixels = {key: value for key, value in drawn.items() if key not in ("mirror", "blur")}
         image, covers = self.render(picture, background, pixels)
-        # not in `render`: matrix products and convolutions are what XLA does worse on a CPU
-        if "refilter" in drawn:
-            image = refilter(image, **drawn["refilter"])
-        if "blur" in drawn:
+        if "blur" in drawn:  # not in `render`: a matrix product is the one thing that XLA does worse on a CPU
             count = ops.shape(drawn["blur"])[0]
             image = ops.concatenate([blur(image[:count], drawn["blur"]), image[count:]], 0)
         return image, covers, drawn

@@ -76,29 +76,6 @@ def blur(image, sigma):
     return ops.transpose(ops.reshape(image, (-1, size, size, channels)), (0, 2, 1, 3))
 
 
-def refilter(image, kernel, colours, share):
-    """Pictures mixed with a filtered one of other colours: shapes stay, texture and colours do not.
-
-    Xu et al., "Robust and Generalizable Visual Representation Learning via Random Convolutions" (ICLR
-    2021), with one kernel for the batch and colours for each picture.
-
-    image: (B, N, N, 3) in -0.5..0.5.  kernel: (K, K, 3, 3).  colours: (B, 3, 3), as `rgb @ colours`.
-    share: (B,), of the filtered picture in the mix, 0..1.  Returns (B, N, N, 3) in -0.5..0.5.
-    """
-    other = recolour(ops.conv(image, kernel, padding="same"), colours, ops.zeros_like(share))
-    return ops.clip(image + (other - image) * share[:, None, None, None], -0.5, 0.5)
-
-
-def random_kernel(radius, draws):
-    """draws (K, K, 3, 3), standard normal -> a filter of 2 radius + 1 pixels that keeps contrast on average.
-
-    radius: () float32, whole, at most (K - 1) / 2.
-    """
-    offset = ops.abs(ops.arange(draws.shape[0], dtype="float32") - (draws.shape[0] - 1) / 2)
-    inside = ops.cast(ops.maximum(offset[:, None], offset[None]) <= radius, "float32")
-    return draws * inside[..., None, None] / (math.sqrt(3) * (2 * radius + 1))
-
-
 def colour_matrix(hue, saturation, gain):
     """hue (B,) radians, saturation (B,) factor, gain (B, 3) of the channels -> (B, 3, 3).
 

@@ -142,44 +142,6 @@ def test_absent_hands_leave_neither_pixels_nor_cover():
     assert abs(all_there - 0.5) < 0.08 and abs(only_person - 0.25) < 0.08 and abs(nobody - 0.25) < 0.08
 
 
-def test_a_random_kernel_keeps_the_contrast_of_smooth_pictures_on_average():
-    """Of flat colours, standard deviation before and after; nothing beyond the radius."""
-    rng = np.random.default_rng(0)
-    for radius in (0, 1, 2):
-        draws = ops.convert_to_tensor(rng.standard_normal((400, 5, 5, 3, 3)).astype(np.float32))
-        kernels = np.stack([numpy(pixels.random_kernel(float(radius), draw)) for draw in draws])
-        outside = np.abs(np.arange(5) - 2) > radius
-        assert not kernels[:, outside].any() and not kernels[:, :, outside].any()
-        colours = rng.standard_normal((400, 3)).astype(np.float32)
-        assert np.einsum("nijco,nc->no", kernels, colours).std() == pytest.approx(1, rel=0.1)
-
-
-def test_a_filtered_picture_is_mixed_by_its_share():
-    rng = np.random.default_rng(0)
-    image = rng.uniform(-0.5, 0.5, (3, SIZE, SIZE, 3)).astype(np.float32)
-    kernel = np.zeros((5, 5, 3, 3), np.float32)
-    kernel[2, 1] = np.eye(3)  # the pixel to the left
-    swapped = np.tile(np.eye(3, dtype=np.float32)[::-1], (3, 1, 1))
-    share = np.array([0, 0.5, 1], np.float32)
-    out = numpy(pixels.refilter(*map(ops.convert_to_tensor, (image, kernel, swapped, share))))
-    other = image[:, :, :-1, ::-1]
-    expected = image[:, :, 1:] + (other - image[:, :, 1:]) * share[:, None, None, None]
-    np.testing.assert_allclose(out[:, :, 1:], expected, atol=1e-6)
-
-
-def test_only_the_share_asked_for_is_filtered():
-    picture, background = (
-        np.full((400, SIDE, SIDE, 5), 200, np.uint8),
-        np.zeros((400, SIZE, SIZE, 3), np.uint8),
-    )
-    nothing = dict(behind=0, front=0, colour=0, blur=0, noise=0, replace=0, shift=0, roll=0, roll_any=0)
-    layer = Augment(SIZE, SIDE / SIZE, crop_factor=1.0, scale=(1, 1), refilter=0.3, seed=5, **nothing)
-    image, _, drawn = layer(picture, background, training=True)
-    changed = (np.abs(numpy(image) - (200 / 255 - 0.5)).max((1, 2, 3)) > 1e-4).mean()
-    assert abs(changed - 0.3) < 0.08 and numpy(drawn["refilter"]["share"]).max() <= 1
-    assert "refilter" not in layer(picture, background)[2]
-
-
 def test_upright_hands_point_up_but_for_the_roll():
     rng = np.random.default_rng(0)
     uv = rng.uniform(5, 35, (400, 21, 2)).astype(np.float32)

@@ -117,7 +117,7 @@ def test_absent_keypoints_count_for_nothing(sets):
 
         size = 48
 
-        def __call__(self, picture, background, up=None, training=False):
+        def __call__(self, picture, background, training=False, up=None):
             return picture[..., :3], None, {"mirror": np.zeros(len(picture), bool)}
 
         def move_keypoints(self, uv, visible, drawn, occluded_weight):
