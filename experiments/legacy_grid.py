@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from experiments.evaluate import BATCH, Truth
-from hand3d import crops, layers, legacy, scoremaps
+from hand3d import crop_layers, crops, legacy, scoremaps
 
 CROP, CELLS = 256, 32
 GRIDS = "legacy", "half_pixel"
@@ -24,7 +24,7 @@ GRIDS = "legacy", "half_pixel"
 def default_way(pixels, uv):
     """pixels (N, H, W) masks, uv (N, 21, 2) -> decoded keypoints (N, 21, 2), crops' zoom (N,), maps."""
     shape = np.zeros((len(pixels), *pixels.shape[1:], 1), np.float32)
-    centre, side = layers.ComponentBox(CROP)([pixels, shape])
+    centre, side = crop_layers.ComponentBox(CROP)([pixels, shape])
     maps = scoremaps.encode(crops.image_to_crop(uv, centre, side, CROP), _ones(uv), CELLS, CROP)
     decoded, _ = scoremaps.decode(maps, CROP)
     return _numpy(crops.crop_to_image(decoded, centre, side, CROP)), CROP / _numpy(side), maps

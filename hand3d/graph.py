@@ -4,6 +4,7 @@ import keras
 
 from hand3d import layers, legacy
 from hand3d.candidates import BestRegions, DistinctHands, ForEachRegion, HandRegions, SplitHands
+from hand3d.crop_layers import ComponentBox, CropImages, CropToImage, KeypointBox, TurnBack
 from hand3d.networks.common import score_maps_and_side
 from hand3d.networks.mirrored import average_mirrored, lifter
 from hand3d.pictorial import DecodeTree
@@ -158,14 +159,12 @@ def full_graph(
         if old:
             centre, side_length = legacy.LegacyWindow(crop_size, name="box")(component)
         else:
-            centre, side_length = layers.ComponentBox(crop_size, crop_factor, name="box")([component, image])
+            centre, side_length = ComponentBox(crop_size, crop_factor, name="box")([component, image])
 
     # --- its keypoints; pixels are shifted before the crop, so that outside becomes mid-grey as in the paper
     image_pixels = _network_range("image_pixels")(image)
     pixels = for_each(image_pixels, "image_regions")
-    cut, back = (
-        (legacy.LegacyCrop, legacy.LegacyCropToImage) if old else (layers.CropImages, layers.CropToImage)
-    )
+    cut, back = (legacy.LegacyCrop, legacy.LegacyCropToImage) if old else (CropImages, CropToImage)
     twice = second_look is not None and not known_crop
     both_ways = average_mirrored(posenet) if mirror else posenet
 
@@ -201,7 +200,7 @@ def full_graph(
     centre, side_length = best(centre, "box_centre"), best(side_length, "box_side")
     if twice:
         seen = [best(keypoints_uv, "first_uv"), best(scores, "first_scores"), centre, side_length]
-        second_box = layers.KeypointBox(crop_size, second_look, upright=turned, name="second_box")
+        second_box = KeypointBox(crop_size, second_look, upright=turned, name="second_box")
         centre, side_length, *up = second_box(seen)
         pixels = image_pixels
         if max_hands > 1:
@@ -232,7 +231,7 @@ def full_graph(
         uv_crop, keypoints_xyz = hand_fit([uv_crop, confidence, *all_peaks, keypoints_xyz, side_one_hot])
     keypoints_uv = back(crop_size, name="keypoints_uv")([uv_crop, centre, side_length, *up])
     if up:
-        keypoints_xyz = layers.TurnBack(name="keypoints_xyz")([keypoints_xyz, *up])
+        keypoints_xyz = TurnBack(name="keypoints_xyz")([keypoints_xyz, *up])
 
     outputs = {
         "box_centre": centre,
