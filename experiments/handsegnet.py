@@ -52,6 +52,7 @@ class Recipe:
     replace: float = 0.5
     absent: float = 0.1  # pictures without a hand
     colour: float = 1.0
+    pale: float = 0.0  # share of the pictures whose colours are drawn towards grey
     roll: float = 0.4
     roll_any: float = 0.1
     scale: tuple = (0.6, 1.25)

@@ -59,6 +59,7 @@ class Recipe:
     validation: int = 512  # hands
     replace: float = 0.6
     colour: float = 1.0
+    pale: float = 0.0  # share of the pictures whose colours are drawn towards grey
     roll: float = 0.6
     roll_any: float = 0.3
     upright: float = 0.0  # share of the crops in which the hand points up but for the roll

@@ -41,6 +41,7 @@ class Augment(keras.layers.Layer):
             the whole person.  For HandSegNet, which has to learn what is no hand.
         behind, front: share with a thing behind and in front of the hand.
         colour: strength of all colour changes, 1 as tuned.
+        pale: share whose colours are drawn towards grey, by any amount.
         blur: largest standard deviation in crop pixels of the blur of the batch's first half (0: none).
         noise: largest standard deviation of the noise, of 1.
         upright: share whose hand is turned before the roll so that it points up (`geometry.up_direction`), as
@@ -65,6 +66,7 @@ class Augment(keras.layers.Layer):
         behind=0.25,
         front=0.15,
         colour=1.0,
+        pale=0.0,
         blur=1.5,
         noise=0.05,
         upright=0.0,
@@ -85,6 +87,7 @@ class Augment(keras.layers.Layer):
             behind=behind,
             front=front,
             colour=colour,
+            pale=pale,
             blur=blur,
             noise=noise,
             upright=upright,
@@ -128,10 +131,10 @@ class Augment(keras.layers.Layer):
         shift = uniform(-1, 1, 2) * wanted["shift"] * box
         matrix = similarity(angle, factor * self.crop_factor * box / size, shift, mirror, size, source_size)
 
-        def colours(spread, shift, then=None):
+        def colours(spread, shift, then=None, saturation=1.0):
             """Matrix and offset of a random change of colours, followed by the change `then`."""
             gain = ops.exp(normal(0.10 * spread, 3) + normal(0.15 * spread, 1))
-            matrix = colour_matrix(normal(0.12 * spread), ops.exp(normal(0.25 * spread)), gain)
+            matrix = colour_matrix(normal(0.12 * spread), saturation * ops.exp(normal(0.25 * spread)), gain)
             offset = normal(shift * strength)
             if then is None:
                 return matrix, offset
@@ -142,7 +145,8 @@ class Augment(keras.layers.Layer):
             centre = (size - 1) / 2 + uniform(-0.5, 0.5, 2) * size - (1 - some(share, 1)) * FAR
             return ops.concatenate([centre, uniform(smallest, largest, 2) * size, uniform(0, math.pi, 1)], -1)
 
-        colour = colours(strength, 0.06)
+        left = 1 - some(wanted["pale"]) * uniform(0, 1) if wanted["pale"] else 1.0
+        colour = colours(strength, 0.06, saturation=left)
         other = colours(1.5 * strength, 0.1, then=colour)
         texture = colours(3 * strength, 0.2, then=colour)
         which = uniform(0, 1, 1)

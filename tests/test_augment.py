@@ -152,3 +152,17 @@ def test_upright_hands_point_up_but_for_the_roll():
     assert abs((up[:, 1] < -0.999).mean() - 0.7) < 0.08
     with pytest.raises(ValueError, match="upright is 0.7; that takes `up`"):
         layer.draw(400, SIDE)
+
+
+def test_pale_pictures_keep_their_hue_and_lose_colour():
+    def saturation(**options):
+        drawn = Augment(SIZE, SIDE / SIZE, colour=0, seed=3, **options).draw(64, SIDE)
+        red = numpy(drawn["colour"])[:, 0]  # what pure red becomes
+        return red[:, 0] - red[:, 1:].mean(1)
+
+    np.testing.assert_allclose(saturation(), 1, atol=1e-5)
+    some = saturation(pale=0.5)
+    kept = np.isclose(some, 1, atol=1e-5)
+    assert 0.3 < kept.mean() < 0.7
+    assert 0.35 < some[~kept].mean() < 0.65
+    assert some.min() > -1e-5

@@ -208,7 +208,7 @@ def _photograph(renderer, shot, picture, rng):
     harmonics = lighting.harmonics(background, ambient * exposure, rng)
     lights = lighting.lamps(rng, up, (1.0 - ambient) * rng.uniform(0.8, 1.9) * exposure)
     materials = _materials(shot, rng)
-    variant = character.attributes["age"] / 80 * DETAIL_VARIANTS + rng.normal(0, 0.8)
+    variant = character.attributes["age"] / 80 * DETAIL_VARIANTS + rng.normal(0, 2.0)
     variant = int(np.clip(variant, 0, DETAIL_VARIANTS - 1))
     hand = shot["xyz"][HAND_SLICES[SIDES[shot["side"]]]]
     pixels = renderer.rasteriser.draw_colours(

@@ -12,7 +12,7 @@ from pipelines.render.body import KINDS, MATERIALS, load_body
 from pipelines.render.hand_rig import fit_hand_rig
 
 DETAIL_SIZE = 1024  # texels across one hand
-DETAIL_VARIANTS = 6
+DETAIL_VARIANTS = 12
 FIRST_HAND_PART = (2, 18)  # mask ids of the left and the right hand
 PARTS_PER_HAND = 16
 
@@ -240,6 +240,8 @@ def bake_detail(ctx, noise, variant):
     program = ctx.program(vertex_shader=skin_shaders.BAKE_VERTEX, fragment_shader=skin_shaders.BAKE_FRAGMENT)
     program["u_age"].value = float(np.linspace(0.05, 0.9, DETAIL_VARIANTS)[variant])
     program["u_veins"].value = float(rng.uniform(0.0, 1.0))
+    program["u_tendons"].value = float(rng.uniform(0.1, 2.0))
+    program["u_creases"].value = float(rng.uniform(0.35, 1.2))
     program["u_seed"].value = tuple(rng.random(3))
     program["u_noise"].value = 0
     noise.use(0)

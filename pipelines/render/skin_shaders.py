@@ -19,6 +19,8 @@ in float v_nail;    // 1 on nails, 0.5 at their rim
 out vec4 o_detail;  // height, blood, pigment; 0 palm .. 0.5 back of the hand .. 1 nail
 uniform float u_age;      // 0 smooth .. 1 wrinkled
 uniform float u_veins;
+uniform float u_tendons;  // 0 none .. 2 standing out
+uniform float u_creases;  // of the palm, 1 as in most
 uniform vec3 u_seed;
 uniform sampler3D u_noise;
 
@@ -72,7 +74,7 @@ void main() {
         float life = min(line(p, vec2(0.46, 0.72), vec2(0.20, 0.58)),
             min(line(p, vec2(0.20, 0.58), vec2(0.03, 0.30)), line(p, vec2(0.03, 0.30), vec2(0.06, 0.04))));
         float fate = line(p, vec2(-0.03, 0.10), vec2(-0.02, 0.72));
-        float strength = 0.7 + 1.2 * low.x;
+        float strength = u_creases * (0.7 + 1.2 * low.x);
         crease = strength * (bell(heart, 0.013) + 0.9 * bell(head, 0.013) + bell(life, 0.016)
             + 0.4 * bell(fate, 0.012)) + 0.3 * (bell(heart, 0.05) + bell(head, 0.05) + bell(life, 0.06))
             + 0.9 * bell(q.y - 0.03 + 0.03 * mid.x, 0.014) + 0.5 * bell(q.y + 0.04 + 0.03 * mid.x, 0.012);
@@ -92,9 +94,12 @@ void main() {
         // tendons and veins on the back
         float tendon = 0.0;
         for (int i = 0; i < 4; i++)
-            tendon += bell(line(q.xy, vec2(0.02, 0.12),
-                vec2(0.30 - 0.21 * float(i), 1.0 - 0.05 * abs(float(i) - 1.0))), 0.030);
-        height += 0.45 * tendon * back * smoothstep(0.25, 0.7, q.y) * (0.4 + u_age);
+            tendon = max(tendon, bell(line(q.xy + 0.02 * mid.xy, vec2(0.02, 0.02),
+                vec2(0.30 - 0.21 * float(i), 1.0 - 0.05 * abs(float(i) - 1.0))), 0.036));
+        // they stand out towards the knuckles, paler than the skin between them
+        tendon *= u_tendons * (1.0 + 0.8 * low.w) * back * smoothstep(0.15, 0.6, q.y);
+        height += 0.8 * tendon;
+        blood += 0.25 * u_tendons * back * smoothstep(0.25, 0.8, q.y) - 0.45 * tendon;
         vec2 v = q.xy + 0.25 * noise4(v_rest * 3.0).xy;
         float vein = bell(noise4(vec3(v * vec2(0.10, 0.045), 0.3)).x, 0.035) * back
             * smoothstep(-0.2, 0.2, q.y);
