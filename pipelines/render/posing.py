@@ -36,17 +36,20 @@ class Posed:
     things: tuple = ()
 
 
-def pose_person(character, action_left, action_right, rng, independent=INDEPENDENT):
+def pose_person(character, action_left, action_right, rng, independent=INDEPENDENT, given=None):
     """Pose a person with one action per hand; all chance comes from `rng`.
 
     An action of `actions.PAIRS` on either side takes both hands.  independent: as of `sample_hand`.
+    given: None, or {side: joint angles (22,)} of hands that play no action, with straight wrists and empty.
     Raises ValueError for an unknown action.
     """
-    (hands,) = _pose_hands([(character, action_left, action_right, rng)], independent)
+    (hands,) = _pose_hands([(character, action_left, action_right, rng)], independent, given)
     prepared, kinematics, angles, local, placed = hands
     posed = _assemble(character, prepared, kinematics, angles, placed, local, rng)
     held = []
     for hand, (action, arm) in enumerate(zip(played(action_left, action_right), placed, strict=True)):
+        if given and hand in given:
+            continue
         thing = things.hold(rng, action, prepared.chain, kinematics, hand)
         if thing is not None:
             held.append(dataclasses.replace(thing, vertices=arm.wrist + thing.vertices @ arm.hand.T))
@@ -70,13 +73,19 @@ def played(action_left, action_right):
     return (together[0], together[0]) if together else (action_left, action_right)
 
 
-def _pose_hands(people, independent=INDEPENDENT):
-    """(prepared, kinematics, angles, local keypoints, arms) per person; all fingers are solved at once."""
+def _pose_hands(people, independent=INDEPENDENT, given=None):
+    """(prepared, kinematics, angles, local keypoints, arms) per person; all fingers are solved at once.
+
+    given: as of `pose_person`, for every person.
+    """
     drawn, samples = [], []
     for character, action_left, action_right, rng in people:
         actions = played(action_left, action_right)
         hands = [sample_hand(rng, action, independent) for action in actions]
-        drawn.append((_prepare(character), actions[0] if actions[0] in PAIRS else None, hands, rng))
+        for side, angles in (given or {}).items():
+            hands[side] = (np.asarray(angles, np.float64), [], np.zeros(2))
+        together = None if given or actions[0] not in PAIRS else actions[0]
+        drawn.append((_prepare(character), together, hands, rng))
         samples += hands
     chain = hand_pose.join_chains([prepared.chain for prepared, *_ in drawn])
     angles = hand_solver.solve(chain, np.stack([s[0] for s in samples]), [s[1] for s in samples])

@@ -1,5 +1,6 @@
 """One labelled sample from a seed: person, pose, camera, light, background, picture."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -29,6 +30,19 @@ CLEARANCE = 0.10  # metres around the camera without geometry
 CAMERA_TRIES, POSE_TRIES = 6, 8
 IRISES = np.array([[60, 40, 25], [90, 60, 35], [70, 100, 130], [80, 95, 60]])  # sRGB
 HAIRS = np.array([[22, 18, 16], [50, 34, 24], [95, 65, 40], [170, 130, 80], [120, 55, 30]])
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """A hand that is wanted, in place of one by chance.
+
+    side: 0 left, 1 right.  angles: (22,) radians, `hand_pose.ANGLES`.  look: a function of the hand's
+    keypoints (21, 3) metres, world axes, that returns the `camera.Camera`.
+    """
+
+    side: int
+    angles: np.ndarray
+    look: object
 
 
 class Renderer:
@@ -64,8 +78,8 @@ class Renderer:
         return raster.detail_texture(variant, lambda: bake_detail(raster.ctx, raster.noise, variant))
 
 
-def render_sample(renderer, seed, split, size=320):
-    """Sample number `seed` of a split.
+def render_sample(renderer, seed, split, size=320, given=None):
+    """Sample number `seed` of a split; given: None, or the `Given` hand that it is to show.
 
     Returns the dict of `pipelines.records`: image (H, W, 3) uint8; mask (H, W) uint8; depth (H, W) float32
     metres, 0 in the background; uv (42, 2) float32 pixels, centres at integers; xyz (42, 3) float32 metres,
@@ -79,10 +93,11 @@ def render_sample(renderer, seed, split, size=320):
         raise ValueError(f"size is {size}, but the renderer was made with size={renderer.size}")
     rng = np.random.default_rng([int(seed), SPLITS.index(split), 20170])
     side = int(rng.integers(2))
+    side = side if given is None else given.side
     actions = sample_actions(rng, split)  # before the tries, which would prefer open hands
     best = None
     for _ in range(POSE_TRIES):
-        shot = _shoot(renderer, rng, split, side, actions)
+        shot = _shoot(renderer, rng, split, side, actions, given)
         if best is None or shot["count"] > best["count"]:
             best = shot
         if best["count"] >= MIN_VISIBLE:
@@ -116,11 +131,12 @@ def render_sample(renderer, seed, split, size=320):
     }
 
 
-def _shoot(renderer, rng, split, side, actions):
+def _shoot(renderer, rng, split, side, actions, given=None):
     """A posed person and the camera that sees most of the wanted hand, with labels: dict."""
     seeds = CHARACTERS[split]
     character = renderer.character(int(seeds[rng.integers(len(seeds))]))
-    posed = pose_person(character, *actions, rng, renderer.independent)
+    angles = given and {side: given.angles}
+    posed = pose_person(character, *actions, rng, renderer.independent, angles)
     hand = posed.keypoints[HAND_SLICES[SIDES[side]]].astype(np.float64)
     eye = _vertices_of(posed.faces[posed.material == MATERIALS.index("eye")], len(posed.vertices))
     eyes = posed.vertices[eye].mean(0) if len(eye) else np.array([0, 1.6, 0.1])
@@ -129,7 +145,7 @@ def _shoot(renderer, rng, split, side, actions):
     shot = {"character": character, "actions": actions, "posed": posed, "side": side, "count": -1}
     shot["surface"] = surface
     for _ in range(CAMERA_TRIES):
-        camera = sample_camera(rng, hand, eyes, renderer.size)
+        camera = given.look(hand) if given else sample_camera(rng, hand, eyes, renderer.size)
         vertices = camera.to_camera(surface["vertices"])
         near = np.linalg.norm(vertices[used], axis=1).min()
         if near < CLEARANCE:

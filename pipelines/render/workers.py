@@ -30,7 +30,7 @@ def _start(settings, done, stop):
     _state.update(settings=settings, done=done, stop=stop)
 
 
-def render(seed, split):
+def render(seed, split, given=None):
     """Sample `seed` of a split, in a worker; see `scene.render_sample`.  Raises `Stopped`."""
     from pipelines.render.scene import Renderer, render_sample
 
@@ -39,7 +39,7 @@ def render(seed, split):
     settings = _state["settings"]
     if "renderer" not in _state:  # not in `_start`: a pool does not pass on what fails there
         _state["renderer"] = Renderer(**settings)
-    sample = render_sample(_state["renderer"], seed, split, settings["size"])
+    sample = render_sample(_state["renderer"], seed, split, settings["size"], given)
     with _state["done"].get_lock():
         _state["done"].value += 1
     return sample
