@@ -23,6 +23,7 @@ from hand3d.skeleton import SIDES
 from pipelines.render import refit, workers
 from pipelines.render.body import load_body
 from pipelines.render.character import make_character
+from pipelines.render.context import GraphicsUnavailable
 from pipelines.render.scene import CHARACTERS
 
 SIZE = 320  # pixels of the renders
@@ -68,6 +69,8 @@ def main(argv=None):
             if "K" not in file:
                 raise ValueError(f"{arguments.photos}/truth.npz: lacks K")
             labels["K"] = file["K"]
+        if labels["K"].shape != (len(paths), 3, 3):
+            raise ValueError(f"{arguments.photos}/truth.npz: K is {labels['K'].shape}, expected (N, 3, 3)")
         chosen = range(len(paths)) if arguments.only is None else _numbers(arguments.only, len(paths))
         weights = manifest.find(arguments.weights)
     except (OSError, ValueError) as error:
@@ -75,15 +78,17 @@ def main(argv=None):
         return 1
     settings = {"size": SIZE, "backgrounds": arguments.backgrounds}
     estimator = HandPoseEstimator(weights, min_score=0, max_hands=1)
-    with workers.Pool(min(arguments.renders, cores()), settings) as pool:
-        photographs = [
-            (number, paths[number], {key: each[number] for key, each in labels.items()}) for number in chosen
-        ]
-        rows = compare(pool, estimator, photographs, arguments.renders)
-    if arguments.sheet:
-        file = io.BytesIO()
-        Image.fromarray(np.concatenate(rows)).save(file, "PNG")
-        write_atomic(arguments.sheet, file.getvalue())
+    photographs = [(k, paths[k], {key: each[k] for key, each in labels.items()}) for k in chosen]
+    try:
+        with workers.Pool(min(arguments.renders, cores()), settings) as pool:
+            rows = compare(pool, estimator, photographs, arguments.renders)
+        if arguments.sheet:
+            file = io.BytesIO()
+            Image.fromarray(np.concatenate(rows)).save(file, "PNG")
+            write_atomic(arguments.sheet, file.getvalue())
+    except (OSError, ValueError, workers.WorkerKilled, GraphicsUnavailable) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -107,15 +112,10 @@ def compare(pool, estimator, photographs, renders):
         found = areas(estimator.predict(images), np.stack([one["uv"], *uv]), scales)
         together.append((found[0], np.median(found[1:])))
         shown = " ".join(f"{each:.2f}" for each in found[1:])
-        print(
-            f"{number} {path}: fit {error:.1f} mm, photograph {found[0]:.2f}, renders {shown}",
-            flush=True,
-        )
-        rows.append(
-            np.concatenate(
-                [np.asarray(ImageOps.pad(picture, (SIZE, SIZE), centering=(0, 0))), *images[1:]], axis=1
-            )
-        )
+        line = f"{number} {path}: fit {error:.1f} mm, photograph {found[0]:.2f}, renders {shown}"
+        print(line, flush=True)
+        square = ImageOps.pad(picture, (SIZE, SIZE), centering=(0, 0))
+        rows.append(np.concatenate([square, *images[1:]], axis=1))
     photograph, rendered = np.mean(together, axis=0)
     print(f"mean: photographs {photograph:.3f}, medians of their renders {rendered:.3f}")
     return rows

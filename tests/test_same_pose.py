@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments import same_pose, value
 from hand3d.skeleton import SIDES
@@ -72,3 +73,14 @@ def test_labels_without_cameras_are_named(tmp_path, capsys):
     assert value.read_labels(tmp_path)[0]
     assert same_pose.main(["--photos", str(tmp_path)]) == 1
     assert "lacks K" in capsys.readouterr().err
+
+
+def test_what_cannot_be_rendered_is_an_error_and_not_a_traceback(tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "images" / "a.png")
+    xyz = np.random.default_rng(0).normal(size=(1, 21, 3)) + (0, 0, 9)
+    arrays = {"names": np.array(["a.png"]), "uv": np.zeros((1, 21, 2)), "xyz": xyz, "K": np.eye(3)[None]}
+    np.savez(tmp_path / "truth.npz", side=np.array(["left"]), **arrays)
+    arguments = ["--photos", str(tmp_path), "--renders", "1", "--backgrounds", str(tmp_path / "none")]
+    assert same_pose.main(arguments) == 1
+    assert "give a folder with more photographs" in capsys.readouterr().err

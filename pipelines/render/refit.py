@@ -13,6 +13,7 @@ from pipelines.render.scene import Given
 
 PALM_POINTS = [ROOT, *(INDEX[f"{finger}_mcp"] for finger in ("index", "middle", "ring", "little"))]
 STARTS = (0.0, 0.5, 1.2)  # radians: flexion of all PIP joints where a fit begins
+BENT = {"mcp_flex": 0.5, "pip_flex": 1.0}  # of it, in the fingers
 # millimetres: the root's labels differ; radians beyond a limit; radians from straight
 ROOT_WEIGHT, LIMIT_WEIGHT, STRAIGHT_WEIGHT = 0.3, 30.0, 0.3
 
@@ -24,35 +25,37 @@ def fit_angles(chain, xyz):
     the limits, and the mean distance of the keypoints, millimetres of the chain's hand.
     """
     low, high = hand_pose.LIMITS.T
+    count = len(low)
     weight = np.where(np.arange(len(xyz)) == ROOT, ROOT_WEIGHT, 1.0)[:, None]
 
     def keypoints(angles):
         return posing.keypoints_of(hand_pose.forward(chain, angles[None]))[0]
 
-    flat = keypoints(np.zeros(len(low)))
+    flat = keypoints(np.zeros(count))
     palm = INDEX["middle_mcp"]
     wanted = (
         (xyz - xyz[ROOT]) * np.linalg.norm(flat[palm] - flat[ROOT]) / np.linalg.norm(xyz[palm] - xyz[ROOT])
     )
     turn, _ = Rotation.align_vectors(wanted[PALM_POINTS], flat[PALM_POINTS])
 
-    def moved(p):
-        shape = keypoints(p[:22]) @ Rotation.from_rotvec(p[22:25]).as_matrix().T
-        return shape * np.exp(p[28]) + p[25:28]
+    def moved(p):  # p: angles, rotation vector, shift, logarithm of the size
+        angles, turned, shift, size = np.split(p, (count, count + 3, count + 6))
+        return keypoints(angles) @ Rotation.from_rotvec(turned).as_matrix().T * np.exp(size) + shift
 
     def residuals(p):
-        beyond = np.clip(low - p[:22], 0, None) + np.clip(p[:22] - high, 0, None)
+        angles = p[:count]
+        beyond = np.clip(low - angles, 0, None) + np.clip(angles - high, 0, None)
         gaps = 1000 * weight * (moved(p) - wanted)
-        return np.concatenate([gaps.ravel(), LIMIT_WEIGHT * beyond, STRAIGHT_WEIGHT * p[:22]])
+        return np.concatenate([gaps.ravel(), LIMIT_WEIGHT * beyond, STRAIGHT_WEIGHT * angles])
 
     fits = []
     for bend in STARTS:
-        angles = np.zeros(22)
-        angles[6::4], angles[8::4] = bend / 2, bend
+        angles = np.array([BENT.get(name.partition("_")[2], 0) * bend for name in hand_pose.ANGLES])
+        angles[: len(hand_pose.THUMB_ANGLES)] = 0
         fits.append(least_squares(residuals, [*angles, *turn.as_rotvec(), 0, 0, 0, 0], max_nfev=60))
     best = min(fits, key=lambda fit: fit.cost).x
-    best[:22] = np.clip(best[:22], low, high)
-    return best[:22], 1000 * float(np.linalg.norm(moved(best) - wanted, axis=1).mean())
+    best[:count] = np.clip(best[:count], low, high)
+    return best[:count], 1000 * float(np.linalg.norm(moved(best) - wanted, axis=1).mean())
 
 
 @dataclasses.dataclass(frozen=True)
