@@ -52,7 +52,7 @@ def compiler():
 
 def augmentation(recipe, reach, **options):
     """The `Augment` of an image network's recipe; options: those that the recipe does not have."""
-    names = "scale shift roll roll_any mirror replace behind front colour pale blur noise seed"
+    names = "scale shift roll roll_any mirror replace behind front colour pale local_contrast blur noise seed"
     return Augment(recipe.crop_size, reach, jit=compiler(), **options, **pick(recipe, names))
 
 

@@ -53,6 +53,7 @@ class Recipe:
     absent: float = 0.1  # pictures without a hand
     colour: float = 1.0
     pale: float = 0.0  # share of the pictures whose colours are drawn towards grey
+    local_contrast: float = 0.0  # largest gain of the contrast to what is near
     roll: float = 0.4
     roll_any: float = 0.1
     scale: tuple = (0.6, 1.25)

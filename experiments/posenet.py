@@ -60,6 +60,7 @@ class Recipe:
     replace: float = 0.6
     colour: float = 1.0
     pale: float = 0.0  # share of the pictures whose colours are drawn towards grey
+    local_contrast: float = 0.0  # largest gain of the contrast to what is near
     roll: float = 0.6
     roll_any: float = 0.3
     upright: float = 0.0  # share of the crops in which the hand points up but for the roll

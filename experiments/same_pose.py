@@ -8,6 +8,9 @@ rendered from where the camera was.  Where renders are seen right and the photog
 known well enough, and it is the picture of the hand that is strange; where neither is, the pose or the view
 is.  Areas are those under the share of keypoints within 0 to 30 pixels of the photograph, of the whole
 chain.  Ten seconds a photograph of two cores.
+
+Contrast is the deviation of the logarithm of light within the hand, redness that of red to green: renders
+whose hands have less of them are lit too evenly.
 """
 
 import argparse
@@ -15,19 +18,22 @@ import io
 import sys
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from hand3d.cores import cores
 from hand3d.files import write_atomic
-from hand3d.skeleton import SIDES
+from hand3d.skeleton import BONES, SIDES
 from pipelines.render import refit, workers
 from pipelines.render.body import load_body
 from pipelines.render.character import make_character
 from pipelines.render.context import GraphicsUnavailable
 from pipelines.render.scene import CHARACTERS
+from pipelines.render.skin import to_linear
 
 SIZE = 320  # pixels of the renders
 SPLIT = "training"  # whose people and backgrounds are drawn
+BONE_WIDTH = 0.055  # of the hand's extent; half a finger
+DARK = 0.002  # linear light that is added, so that black has a logarithm
 
 
 def areas(predictions, uv, scales):
@@ -41,6 +47,24 @@ def areas(predictions, uv, scales):
     scales = np.reshape(scales, (-1, 1, 1))
     errors = metrics.keypoint_errors(seen * scales, uv * scales, found)[:, value.FINGERS]
     return np.array([metrics.summary_2d(each[None])[value.UV] for each in errors])
+
+
+def hand_contrast(image, uv):
+    """What light and colour do along the bones of a hand.
+
+    image: (H, W, 3) uint8.  uv: (21, 2) pixels.  Returns (2,) float64: standard deviations of the natural
+    logarithms of luminance and of red to green, both linear; NaN where no bone is in the picture.
+    """
+    mask = Image.new("1", image.shape[1::-1])
+    draw = ImageDraw.Draw(mask)
+    width = max(1, round(BONE_WIDTH * np.ptp(uv, axis=0).max()))
+    for parent, child in BONES:
+        draw.line([*uv[parent], *uv[child]], fill=1, width=width)
+    colours = to_linear(image[np.asarray(mask)] / 255) + DARK
+    if not len(colours):
+        return np.full(2, np.nan)
+    luminance = colours @ [0.2126, 0.7152, 0.0722]
+    return np.array([np.log(luminance).std(), np.log(colours[:, 0] / colours[:, 1]).std()])
 
 
 def main(argv=None):
@@ -109,15 +133,20 @@ def compare(pool, estimator, photographs, renders):
         uv = [sample["uv"].reshape(len(SIDES), -1, 2)[side] for sample in samples]
         images = [np.asarray(picture), *(sample["image"] for sample in samples)]
         scales = [1, *[1 / scale] * len(samples)]
-        found = areas(estimator.predict(images), np.stack([one["uv"], *uv]), scales)
-        together.append((found[0], np.median(found[1:])))
+        uv = np.stack([one["uv"], *uv])
+        found = areas(estimator.predict(images), uv, scales)
+        looks = np.stack([hand_contrast(*each) for each in zip(images, uv, strict=True)])
+        rendered = np.nanmedian(looks[1:], axis=0)
+        together.append((found[0], np.median(found[1:]), *looks[0], *rendered))
         shown = " ".join(f"{each:.2f}" for each in found[1:])
         line = f"{number} {path}: fit {error:.1f} mm, photograph {found[0]:.2f}, renders {shown}"
-        print(line, flush=True)
+        print(f"{line}; contrast {looks[0, 0]:.2f}, renders {rendered[0]:.2f}", flush=True)
         square = ImageOps.pad(picture, (SIZE, SIZE), centering=(0, 0))
         rows.append(np.concatenate([square, *images[1:]], axis=1))
-    photograph, rendered = np.mean(together, axis=0)
-    print(f"mean: photographs {photograph:.3f}, medians of their renders {rendered:.3f}")
+    mean = np.nanmean(together, axis=0)
+    print(f"mean: photographs {mean[0]:.3f}, medians of their renders {mean[1]:.3f}")
+    print(f"contrast: photographs {mean[2]:.2f}, medians of their renders {mean[4]:.2f}")
+    print(f"redness: photographs {mean[3]:.2f}, medians of their renders {mean[5]:.2f}")
     return rows
 
 

@@ -19,7 +19,20 @@ import math
 import keras
 from keras import ops
 
-from hand3d.augment_pixels import FAR, apply_inverse, blur, colour_matrix, in_blob, render_at, similarity
+from hand3d.augment_pixels import (
+    FAR,
+    apply_inverse,
+    blur,
+    colour_matrix,
+    in_blob,
+    local_contrast,
+    render_at,
+    similarity,
+)
+
+SURROUNDINGS = (2.0, 14.0)  # of 128 pixels; standard deviations of what local contrast is against
+# not in `render`: matrix products are the one thing that XLA does worse on a CPU
+OUTSIDE_RENDER = ("mirror", "surroundings", "local_contrast", "blur")
 
 
 @keras.saving.register_keras_serializable("hand3d")
@@ -42,6 +55,8 @@ class Augment(keras.layers.Layer):
         behind, front: share with a thing behind and in front of the hand.
         colour: strength of all colour changes, 1 as tuned.
         pale: share whose colours are drawn towards grey, by any amount.
+        local_contrast: largest gain of `augment_pixels.local_contrast`, evenly from 0, in SURROUNDINGS.
+            Light from the side does as much to a hand, and small cameras to all of a picture.
         blur: largest standard deviation in crop pixels of the blur of the batch's first half (0: none).
         noise: largest standard deviation of the noise, of 1.
         upright: share whose hand is turned before the roll so that it points up (`geometry.up_direction`), as
@@ -67,6 +82,7 @@ class Augment(keras.layers.Layer):
         front=0.15,
         colour=1.0,
         pale=0.0,
+        local_contrast=0.0,
         blur=1.5,
         noise=0.05,
         upright=0.0,
@@ -88,6 +104,7 @@ class Augment(keras.layers.Layer):
             front=front,
             colour=colour,
             pale=pale,
+            local_contrast=local_contrast,
             blur=blur,
             noise=noise,
             upright=upright,
@@ -170,6 +187,10 @@ class Augment(keras.layers.Layer):
             # one grain for the whole batch: drawing it for each example would cost more than all the rest
             "grain": keras.random.normal((1, size, size, 3), seed=self.random),
         }
+        if wanted["local_contrast"]:
+            radius = size / 128 * ops.exp(uniform(*(math.log(value) for value in SURROUNDINGS), 1))
+            drawn["surroundings"] = ops.tile(radius, (1, 2))
+            drawn["local_contrast"] = wanted["local_contrast"] * uniform(0, 1)
         if wanted["blur"]:
             sigma = wanted["blur"] * uniform(0, 1, 1) * uniform(0.7, 1.3, 2)
             drawn["blur"] = sigma[: (batch + 1) // 2]
@@ -199,9 +220,11 @@ class Augment(keras.layers.Layer):
         """Pictures as at the top of this file -> image, covers (see `render`), drawn; `up` as of `draw`."""
         batch, source_size = ops.shape(picture)[0], picture.shape[1]
         drawn = self.draw(batch, source_size, up) if training else self.still(batch, source_size)
-        pixels = {key: value for key, value in drawn.items() if key not in ("mirror", "blur")}
+        pixels = {key: value for key, value in drawn.items() if key not in OUTSIDE_RENDER}
         image, covers = self.render(picture, background, pixels)
-        if "blur" in drawn:  # not in `render`: a matrix product is the one thing that XLA does worse on a CPU
+        if "local_contrast" in drawn:
+            image = local_contrast(image, drawn["surroundings"], drawn["local_contrast"])
+        if "blur" in drawn:
             count = ops.shape(drawn["blur"])[0]
             image = ops.concatenate([blur(image[:count], drawn["blur"]), image[count:]], 0)
         return image, covers, drawn

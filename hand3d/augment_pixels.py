@@ -11,6 +11,7 @@ from hand3d.crops import warp
 from hand3d.images import GREY
 
 FAR = 1e4  # pixels; where things are that a crop does not show
+BLACK = 0.03  # of 1; the darkest value whose ratio to its surroundings counts
 
 
 def similarity(angle, scale, shift, mirror, size, source_size):
@@ -74,6 +75,21 @@ def blur(image, sigma):
     image = ops.transpose(ops.reshape(image, (-1, size, size, channels)), (0, 2, 1, 3))
     image = ops.matmul(matrix[:, 0], ops.reshape(image, (-1, size, size * channels)))
     return ops.transpose(ops.reshape(image, (-1, size, size, channels)), (0, 2, 1, 3))
+
+
+def local_contrast(image, sigma, gain):
+    """Each pixel's ratio to its surroundings, to the power of 1 + gain.
+
+    image: (B, N, N, C) in -0.5..0.5.  sigma: (B, 2) pixels along u and v, of the Gaussian surroundings.
+    gain: (B,), 0 changes nothing, 1 squares the ratios, -1 leaves the surroundings alone.
+    """
+    value = ops.maximum(image + 0.5, BLACK)
+    ratio = ops.log(value / blur(value, sigma))
+    return ops.where(
+        gain[:, None, None, None] == 0,
+        image,
+        ops.minimum(value * ops.exp(gain[:, None, None, None] * ratio), 1) - 0.5,
+    )
 
 
 def colour_matrix(hue, saturation, gain):

@@ -166,3 +166,25 @@ def test_pale_pictures_keep_their_hue_and_lose_colour():
     assert 0.3 < kept.mean() < 0.7
     assert 0.35 < some[~kept].mean() < 0.65
     assert some.min() > -1e-5
+
+
+def test_local_contrast_raises_ratios_to_a_power_and_leaves_even_areas_alone():
+    image = np.full((3, 32, 32, 3), -0.1, np.float32)
+    image[:, 12:20, 12:20] = 0.1  # 0.6 in surroundings of 0.4
+    gain = np.array([0.0, 1.0, -1.0], np.float32)
+    sigma = np.full((3, 2), 3, np.float32)
+    changed = numpy(pixels.local_contrast(ops.convert_to_tensor(image), sigma, gain))
+    around = numpy(pixels.blur(ops.convert_to_tensor(image + 0.5), sigma))
+    np.testing.assert_array_equal(changed[0], image[0])
+    np.testing.assert_allclose(changed[1] + 0.5, np.minimum((image[1] + 0.5) ** 2 / around[1], 1), rtol=1e-4)
+    np.testing.assert_allclose(changed[2] + 0.5, around[2], rtol=1e-4)
+    np.testing.assert_allclose(changed[:, 0, 0], -0.1, atol=1e-3)
+
+
+def test_local_contrast_is_drawn_up_to_its_option():
+    drawn = Augment(SIZE, SIDE / SIZE, local_contrast=0.8, seed=3).draw(64, SIDE)
+    gain, surroundings = numpy(drawn["local_contrast"]), numpy(drawn["surroundings"])
+    assert gain.min() >= 0 and 0.6 < gain.max() <= 0.8 and 0.3 < gain.mean() < 0.5
+    assert (surroundings[:, 0] == surroundings[:, 1]).all()
+    assert surroundings.min() >= 2 * SIZE / 128 and surroundings.max() <= 14 * SIZE / 128
+    assert "local_contrast" not in Augment(SIZE, SIDE / SIZE, seed=3).draw(4, SIDE)

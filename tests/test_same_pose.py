@@ -60,6 +60,22 @@ def test_areas_are_of_the_photographs_pixels():
     np.testing.assert_allclose(seen, [1 / 3, 2 / 3, 0], atol=0.01)
 
 
+def test_contrast_is_of_the_hand_alone_and_of_ratios():
+    image = np.full((64, 64, 3), 255, np.uint8)
+    uv = np.stack([np.full(21, 20.0), np.linspace(4, 60, 21)], 1)
+    image[:, 10:30] = 188, 90, 60  # even in and around the bones, white farther off
+    np.testing.assert_allclose(same_pose.hand_contrast(image, uv), 0, atol=1e-9)
+    bright = image.copy()
+    bright[:32, 10:30] = 255, 124, 84  # twice as much light on half of the bones
+    luminance, redness = same_pose.hand_contrast(bright, uv)
+    assert luminance == pytest.approx(np.log(2) / 2, abs=0.03)
+    assert redness < 0.02
+    red = image.copy()
+    red[:32, 10:30, 0] = 255
+    assert same_pose.hand_contrast(red, uv)[1] == pytest.approx(np.log(2) / 2, abs=0.03)
+    assert np.isnan(same_pose.hand_contrast(image, uv + 500)).all()
+
+
 @pytest.mark.parametrize("text", ["60", "1,x", ""])
 def test_numbers_that_are_none_are_named(text):
     with pytest.raises(ValueError, match="not a number from 0 to 59"):

@@ -54,7 +54,7 @@ def harmonics(picture, level, rng):
     radiance = blur[row, column]
     behind = rng.uniform(0.5, 1.6)
     radiance = radiance * np.where(d[:, 2:] < 0, behind, 1.0)
-    sky = rng.uniform(0.0, 0.8)  # more comes from above than from below
+    sky = rng.uniform(0.1, 1.0)  # more comes from above than from below
     radiance = radiance * (1 - sky * d[:, 1:2]) + 0.05
     grey = radiance.mean(1, keepdims=True)
     radiance = grey + rng.uniform(0.1, 0.45) * (radiance - grey)  # walls and lamps of the room are paler
@@ -80,7 +80,7 @@ def lamps(rng, up, key):
     lights = []
     for k in range(count):
         direction = (
-            rng.normal(size=3) * [1.0, 0.7, 0.8] + 0.9 * up + np.array([0, 0, -0.55])
+            rng.normal(size=3) * [1.0, 0.7, 0.8] + 0.9 * up + np.array([0, 0, -0.3])
         )  # the camera's side
         if k and rng.random() < 0.3:
             direction[2] = abs(direction[2])  # from behind

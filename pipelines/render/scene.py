@@ -219,10 +219,10 @@ def _photograph(renderer, shot, picture, rng):
     camera, character = shot["camera"], shot["character"]
     up = camera.rotation @ np.array([0, 1.0, 0])
     # a white wall that faces the light would come out at about `exposure`
-    exposure = np.exp(rng.normal(-0.22, 0.25))
-    ambient = rng.uniform(0.2, 0.75)
+    exposure = np.exp(rng.normal(-0.12, 0.25))
+    ambient = rng.uniform(0.08, 0.6)
     harmonics = lighting.harmonics(background, ambient * exposure, rng)
-    lights = lighting.lamps(rng, up, (1.0 - ambient) * rng.uniform(0.8, 1.9) * exposure)
+    lights = lighting.lamps(rng, up, (1.0 - ambient) * rng.uniform(1.2, 2.6) * exposure)
     materials = _materials(shot, rng)
     variant = character.attributes["age"] / 80 * DETAIL_VARIANTS + rng.normal(0, 2.0)
     variant = int(np.clip(variant, 0, DETAIL_VARIANTS - 1))
@@ -232,7 +232,7 @@ def _photograph(renderer, shot, picture, rng):
         lights,
         harmonics,
         centre=hand.mean(0),
-        occlusion=float(rng.uniform(0.7, 1.15)),
+        occlusion=float(rng.uniform(0.9, 2.0)),
         detail=renderer.detail(variant),
     )
     background = background * np.exp(rng.normal(0.0, 0.25))

@@ -61,7 +61,7 @@ def skin_uniforms(tone, age, rng):
     warmth = rng.normal(0.0, 0.12)
     tint = np.exp(-redness * BLOOD * (1 - 0.5 * tone) - warmth * np.array([-0.1, 0.1, 0.5]))
     dorsal, palm = _tone(TONES, tone) * tint, _tone(PALMS, tone) * tint
-    contrast = rng.uniform(0.6, 1.5)
+    contrast = rng.uniform(0.7, 2.2)
     varnish = rng.random() < 0.08
     pale = 1 - tone
     return {
@@ -70,13 +70,13 @@ def skin_uniforms(tone, age, rng):
         "u_blood": BLOOD * (1.1 - 0.55 * tone) * contrast,
         "u_pigment": PIGMENT * (0.4 + 1.2 * tone) * contrast,
         "u_lips": dorsal * np.exp(-BLOOD * rng.uniform(1.2, 3.0)) * rng.uniform(0.75, 1.0),
-        "u_bump": float(rng.uniform(0.0008, 0.0018) * (1 + 0.5 * (age > 50))),
+        "u_bump": float(rng.uniform(0.0008, 0.0032) * (1 + 0.5 * (age > 50))),
         "u_roughness": float(rng.uniform(0.38, 0.62)),
         "u_gloss": float(rng.uniform(0.4, 1.3)),
         "u_mottling": float(rng.uniform(0.15, 0.9)),
         "u_nail_colour": _nail(dorsal, palm, varnish, rng),
         "u_varnish": float(varnish),
-        "u_wrap": np.array([0.32, 0.14, 0.09]) * rng.uniform(0.6, 1.4) * (0.5 + 0.5 * pale),
+        "u_wrap": np.array([0.32, 0.14, 0.09]) * rng.uniform(0.2, 1.3) * (0.5 + 0.5 * pale),
     }
 
 

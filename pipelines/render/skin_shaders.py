@@ -111,7 +111,7 @@ void main() {
         height -= 0.5 * wrinkle * back;
     }
     height -= 1.3 * crease;
-    blood += 0.85 * crease;
+    blood += 0.6 * crease;
     pigment += 0.55 * crease;
     // lattice of fine skin lines, spots
     height += (0.20 * high.x + 0.22 * mid.w) * (0.6 + 0.6 * back);
