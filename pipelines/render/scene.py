@@ -26,6 +26,7 @@ CHARACTERS = {"training": CHARACTERS_TRAINING, "evaluation": CHARACTERS_EVALUATI
 TOLERANCE = np.tile([0.030] + [0.018, 0.018, 0.018, 0.030] * 5, len(SIDES))
 BESIDE = 0.010  # ... where the skin is another finger's
 MIN_VISIBLE = 9  # keypoints of one hand
+MIDDLE, METERING = 0.18, 0.4  # linear light that people are exposed for; power of the way there, 1 all of it
 CLEARANCE = 0.10  # metres around the camera without geometry
 CAMERA_TRIES, POSE_TRIES = 6, 8
 IRISES = np.array([[60, 40, 25], [90, 60, 35], [70, 100, 130], [80, 95, 60]])  # sRGB
@@ -220,7 +221,7 @@ def _photograph(renderer, shot, picture, rng):
     up = camera.rotation @ np.array([0, 1.0, 0])
     # a white wall that faces the light would come out at about `exposure`
     exposure = np.exp(rng.normal(-0.12, 0.25))
-    ambient = rng.uniform(0.08, 0.6)
+    ambient = rng.uniform(0.12, 0.6)
     harmonics = lighting.harmonics(background, ambient * exposure, rng)
     lights = lighting.lamps(rng, up, (1.0 - ambient) * rng.uniform(1.2, 2.6) * exposure)
     materials = _materials(shot, rng)
@@ -232,12 +233,24 @@ def _photograph(renderer, shot, picture, rng):
         lights,
         harmonics,
         centre=hand.mean(0),
-        occlusion=float(rng.uniform(0.9, 2.0)),
+        occlusion=float(rng.uniform(0.9, 1.8)),
         detail=renderer.detail(variant),
     )
     background = background * np.exp(rng.normal(0.0, 0.25))
-    linear = pixels[..., :3] + (1 - np.clip(pixels[..., 3:], 0, 1)) * background
+    linear = metered(pixels) * pixels[..., :3] + (1 - np.clip(pixels[..., 3:], 0, 1)) * background
     return develop(linear, rng)
+
+
+def metered(pixels):
+    """Factor for the light on people that a camera which looks at them would take: part of the way to MIDDLE.
+
+    pixels: (H, W, 4) linear colour premultiplied with coverage, coverage.
+    """
+    covered = pixels[..., 3] > 0.5
+    if not covered.any():
+        return 1.0
+    mean = max(float(pixels[covered, :3].mean()), MIDDLE / 100)
+    return (MIDDLE / mean) ** METERING
 
 
 def _materials(shot, rng):
