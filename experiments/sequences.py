@@ -28,6 +28,7 @@ def clip(renderer, seed, frames, moving):
     from pipelines.render import scene
     from pipelines.render.actions import sample_actions
     from pipelines.render.camera import turn
+    from pipelines.render.photograph import photograph
 
     split = "evaluation"
     rng = np.random.default_rng([seed, 8, 20170])
@@ -55,7 +56,7 @@ def clip(renderer, seed, frames, moving):
             now |= scene._label(renderer, now)
             normals = scene.vertex_normals(now["vertices"], now["surface"]["faces"], now["surface"]["weld"])
             renderer.rasteriser.upload_normals(normals)
-            image = scene._photograph(renderer, now, picture, np.random.default_rng(look))  # the same light
+            image = photograph(renderer, now, picture, np.random.default_rng(look))  # the same light
         images.append(_sensor(image, rng))
         labels.append(now["uv"][HAND_SLICES[SIDES[side]]])
     return np.stack(images), np.array(labels, np.float32)

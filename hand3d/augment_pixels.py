@@ -85,11 +85,8 @@ def local_contrast(image, sigma, gain):
     """
     value = ops.maximum(image + 0.5, BLACK)
     ratio = ops.log(value / blur(value, sigma))
-    return ops.where(
-        gain[:, None, None, None] == 0,
-        image,
-        ops.minimum(value * ops.exp(gain[:, None, None, None] * ratio), 1) - 0.5,
-    )
+    change = ops.expm1(gain[:, None, None, None] * ratio)
+    return ops.minimum(image + (image + 0.5) * change, 0.5)
 
 
 def colour_matrix(hue, saturation, gain):

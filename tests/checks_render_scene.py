@@ -10,7 +10,7 @@ import pytest
 
 from hand3d.skeleton import HAND_SLICES, NUM_KEYPOINTS, SIDES
 from pipelines import records
-from pipelines.render import context, scene
+from pipelines.render import context, photograph
 from pipelines.render.scene import CHARACTERS, Renderer, render_sample
 
 pytest.importorskip("moderngl", reason="moderngl is not installed")
@@ -204,11 +204,13 @@ def test_refuses_to_share_a_process_with_tensorflow(renderer, monkeypatch):
 
 def test_people_are_exposed_part_of_the_way_to_the_middle():
     pixels = np.zeros((8, 8, 4), np.float32)
-    assert scene.metered(pixels) == 1  # nobody there
+    assert photograph.metered(pixels) == 1  # nobody there
     pixels[:4] = 0.02, 0.02, 0.02, 1
     pixels[4:, :, :3] = 9  # not covered
-    assert scene.metered(pixels) == pytest.approx((scene.MIDDLE / 0.02) ** scene.METERING, rel=1e-5)
-    pixels[:4, :, :3] = scene.MIDDLE
-    assert scene.metered(pixels) == pytest.approx(1)
+    assert photograph.metered(pixels) == pytest.approx(
+        (photograph.MIDDLE / 0.02) ** photograph.METERING, rel=1e-5
+    )
+    pixels[:4, :, :3] = photograph.MIDDLE
+    assert photograph.metered(pixels) == pytest.approx(1)
     pixels[:4, :, :3] = 0
-    assert np.isfinite(scene.metered(pixels))
+    assert np.isfinite(photograph.metered(pixels))
