@@ -6,9 +6,30 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+MIDDLE = 0.18  # linear light that the tone curve leaves as it is
 
-def develop(linear, rng):
-    """What a small camera makes of light (H, W, 3): white balance, tone curve, blur, noise, JPEG -> uint8."""
+
+def roll_off(linear, shoulder):
+    """Tone curve of a camera on linear light >= 0, each colour by itself: highlights are dimmer and paler.
+
+    shoulder: 0 none.  What is brighter than MIDDLE comes out darker, what is darker a little brighter;
+    light of 1 + shoulder * (1 - MIDDLE) comes out as 1.
+    """
+    gain = 1 / (1 + shoulder * (1 - MIDDLE))
+    return linear * gain * (1 + shoulder) / (1 + shoulder * gain * linear)
+
+
+def undo_roll_off(value, shoulder):
+    """The light of which `roll_off` makes `value`, 0 to 1."""
+    gain = 1 / (1 + shoulder * (1 - MIDDLE))
+    return value / (gain * (1 + shoulder) - shoulder * gain * value)
+
+
+def develop(linear, shoulder, rng):
+    """What a small camera makes of light (H, W, 3): white balance, blur, tone curve, noise, JPEG -> uint8.
+
+    shoulder: of `roll_off`.
+    """
     linear = (
         linear * np.exp(rng.normal(0, 0.05, 3)).astype(np.float32) * np.float32(np.exp(rng.normal(0, 0.12)))
     )
@@ -17,10 +38,9 @@ def develop(linear, rng):
     if rng.random() < 0.06:
         length = int(rng.integers(3, 8))
         linear = ndimage.uniform_filter1d(linear, length, axis=int(rng.integers(2)))
-    shoulder = rng.uniform(0.0, 0.35)  # rolls off highlights
-    linear = np.maximum(linear, 0) * (1 + shoulder) / (1 + shoulder * np.maximum(linear, 0))
+    linear = roll_off(np.maximum(linear, 0), np.float32(shoulder))
     value = np.clip(linear, 0, 1) ** np.float32(1 / rng.uniform(1.95, 2.5))
-    contrast = rng.normal(0.25, 0.3)
+    contrast = rng.normal(0.4, 0.3)
     value = value + contrast * (value - value * value) * (2 * value - 1)  # s-curve
     grey = value.mean(-1, keepdims=True)
     value = grey + np.float32(rng.uniform(0.75, 1.25)) * (value - grey)

@@ -50,7 +50,7 @@ void main() {
     // light that multiply scatters in flesh fills crevices with red
     vec3 ambient_share = pow(vec3(ao), vec3(0.75, 1.0, 1.08));
     vec3 diffuse = irradiance(n) * ambient_share;
-    vec3 specular = vec3(0.0);
+    vec3 specular = vec3(0.0), around = u_sh[0];
     float share[3];
     share[0] = shadow0(s.position, s.normal, s.turn);
 #if LIGHTS > 1
@@ -67,6 +67,7 @@ void main() {
         vec3 wrapped = max((mix(vec3(nl), vec3(snl), vec3(0.55, 0.15, 0.05)) + u_wrap) / (1.0 + u_wrap), 0.0);
         vec3 soft = pow(vec3(lit), vec3(0.62, 0.95, 1.05));
         diffuse += u_light[i] * wrapped * soft * mix(1.0, ao, 0.35);
+        around += 0.25 * u_light[i];   // a sphere's mean
         vec3 half_way = normalize(l + view);
         float nh = max(dot(n, half_way), 0.0), vh = max(dot(view, half_way), 0.0);
         float d = nh * nh * (a * a - 1.0) + 1.0;
@@ -76,6 +77,8 @@ void main() {
         float fresnel = 0.028 + 0.97 * pow(max(1.0 - vh, 0.0), 5.0);
         specular += u_light[i] * lit * max(nl, 0.0) * ggx * geometry * fresnel * 3.14159;
     }
+    // what hides the surroundings is mostly skin, which gives back its share of their light, reddened
+    diffuse += 0.8 * (1.0 - ao) * mix(u_dorsal, u_palm, 0.5) * around;
     specular = min(specular, vec3(1.5));   // no sparks along the outline
     float rim = 0.03 + 0.35 * pow(max(1.0 - nv, 0.0), 4.0) * (1.0 - roughness);
     vec3 mirror = irradiance(reflect(-view, n)) * rim * ao;

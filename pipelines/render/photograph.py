@@ -6,11 +6,11 @@ import numpy as np
 
 from hand3d.skeleton import HAND_SLICES, SIDES
 from pipelines.render import lighting
-from pipelines.render.develop import develop
+from pipelines.render.develop import develop, undo_roll_off
 from pipelines.render.skin import DETAIL_VARIANTS, skin_uniforms, to_linear
 from pipelines.render.surface import THING
 
-MIDDLE, METERING = 0.18, 0.4  # linear light that people are exposed for; power of the way there, 1 all of it
+MIDDLE, METERING = 0.2, 0.4  # linear light that people are exposed for; power of the way there, 1 all of it
 IRISES = np.array([[60, 40, 25], [90, 60, 35], [70, 100, 130], [80, 95, 60]])  # sRGB
 HAIRS = np.array([[22, 18, 16], [50, 34, 24], [95, 65, 40], [170, 130, 80], [120, 55, 30]])
 
@@ -20,14 +20,15 @@ def photograph(renderer, shot, picture, rng):
 
     renderer: `scene.Renderer`, with the shot in its rasteriser.  shot: as of `scene`.
     """
-    background = to_linear_table()[picture]
+    shoulder = rng.uniform(0.0, 6.0)
+    background = undo_roll_off(to_linear_table()[picture], np.float32(shoulder))  # a camera much like ours
     camera, character = shot["camera"], shot["character"]
     up = camera.rotation @ np.array([0, 1.0, 0])
     # a white wall that faces the light would come out at about `exposure`
     exposure = np.exp(rng.normal(-0.12, 0.25))
-    ambient = rng.uniform(0.12, 0.6)
+    ambient = rng.uniform(0.1, 0.55)
     harmonics = lighting.harmonics(background, ambient * exposure, rng)
-    lights = lighting.lamps(rng, up, (1.0 - ambient) * rng.uniform(1.2, 2.6) * exposure)
+    lights = lighting.lamps(rng, up, (1.0 - ambient) * rng.uniform(1.4, 4.5) * exposure)
     materials = _materials(shot, rng)
     variant = character.attributes["age"] / 80 * DETAIL_VARIANTS + rng.normal(0, 2.0)
     variant = int(np.clip(variant, 0, DETAIL_VARIANTS - 1))
@@ -42,7 +43,7 @@ def photograph(renderer, shot, picture, rng):
     )
     background = background * np.exp(rng.normal(0.0, 0.25))
     linear = metered(pixels) * pixels[..., :3] + (1 - np.clip(pixels[..., 3:], 0, 1)) * background
-    return develop(linear, rng)
+    return develop(linear, shoulder, rng)
 
 
 def metered(pixels):
