@@ -10,7 +10,7 @@ import pytest
 
 from hand3d.skeleton import HAND_SLICES, NUM_KEYPOINTS, SIDES
 from pipelines import records
-from pipelines.render import context, photograph
+from pipelines.render import context, develop, photograph
 from pipelines.render.scene import CHARACTERS, Renderer, render_sample
 
 pytest.importorskip("moderngl", reason="moderngl is not installed")
@@ -214,3 +214,15 @@ def test_people_are_exposed_part_of_the_way_to_the_middle():
     assert photograph.metered(pixels) == pytest.approx(1)
     pixels[:4, :, :3] = 0
     assert np.isfinite(photograph.metered(pixels))
+
+
+@pytest.mark.parametrize("shoulder", [0.0, 0.3, 6.0])
+def test_highlights_roll_off_and_come_back(shoulder):
+    light = np.linspace(0, 1 + shoulder * (1 - develop.MIDDLE), 50)
+    value = develop.roll_off(light, shoulder)
+    assert value[0] == 0 and value[-1] == pytest.approx(1)
+    assert (np.diff(value) > 0).all()
+    assert develop.roll_off(develop.MIDDLE, shoulder) == pytest.approx(develop.MIDDLE)
+    assert develop.undo_roll_off(value, shoulder) == pytest.approx(light)
+    bright, dark = develop.roll_off(np.array([[1.0, 0.5], [0.1, 0.05]]), shoulder)
+    assert bright[0] / bright[1] <= dark[0] / dark[1] <= 2 + 1e-9  # bright skin is paler than dark
