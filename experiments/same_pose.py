@@ -10,7 +10,8 @@ is.  Areas are those under the share of keypoints within 0 to 30 pixels of the p
 chain.  Ten seconds a photograph of two cores.
 
 Contrast is the deviation of the logarithm of light within the hand, redness that of red to green: renders
-whose hands have less of them are lit too evenly.
+whose hands have less of them are lit too evenly.  Paling is how much of the redness light takes away, the
+slope of the latter over the former: shadows within a hand are red, highlights pale.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from pipelines.render.skin import to_linear
 SIZE = 320  # pixels of the renders
 SPLIT = "training"  # whose people and backgrounds are drawn
 BONE_WIDTH = 0.055  # of the hand's extent; half a finger
+LOOKS = "contrast", "redness", "paling"  # of `hand_contrast`
 DARK = 0.002  # linear light that is added, so that black has a logarithm
 
 
@@ -52,8 +54,9 @@ def areas(predictions, uv, scales):
 def hand_contrast(image, uv):
     """What light and colour do along the bones of a hand.
 
-    image: (H, W, 3) uint8.  uv: (21, 2) pixels.  Returns (2,) float64: standard deviations of the natural
-    logarithms of luminance and of red to green, both linear; NaN where no bone is in the picture.
+    image: (H, W, 3) uint8.  uv: (21, 2) pixels.  Returns (3,) float64: standard deviations of the natural
+    logarithms of luminance and of red to green, both linear, and minus the slope of the second over the
+    first; NaN where no bone is in the picture.
     """
     mask = Image.new("1", image.shape[1::-1])
     draw = ImageDraw.Draw(mask)
@@ -62,9 +65,11 @@ def hand_contrast(image, uv):
         draw.line([*uv[parent], *uv[child]], fill=1, width=width)
     colours = to_linear(image[np.asarray(mask)] / 255) + DARK
     if not len(colours):
-        return np.full(2, np.nan)
-    luminance = colours @ [0.2126, 0.7152, 0.0722]
-    return np.array([np.log(luminance).std(), np.log(colours[:, 0] / colours[:, 1]).std()])
+        return np.full(len(LOOKS), np.nan)
+    light = np.log(colours @ [0.2126, 0.7152, 0.0722])
+    red = np.log(colours[:, 0] / colours[:, 1])
+    paling = -np.mean((light - light.mean()) * (red - red.mean())) / max(light.var(), 1e-9)
+    return np.array([light.std(), red.std(), paling])
 
 
 def main(argv=None):
@@ -145,8 +150,9 @@ def compare(pool, estimator, photographs, renders):
         rows.append(np.concatenate([square, *images[1:]], axis=1))
     mean = np.nanmean(together, axis=0)
     print(f"mean: photographs {mean[0]:.3f}, medians of their renders {mean[1]:.3f}")
-    print(f"contrast: photographs {mean[2]:.2f}, medians of their renders {mean[4]:.2f}")
-    print(f"redness: photographs {mean[3]:.2f}, medians of their renders {mean[5]:.2f}")
+    photographed, rendered = np.split(mean[2:], 2)
+    for name, one, other in zip(LOOKS, photographed, rendered, strict=True):
+        print(f"{name}: photographs {one:.2f}, medians of their renders {other:.2f}")
     return rows
 
 

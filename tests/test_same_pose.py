@@ -67,9 +67,15 @@ def test_contrast_is_of_the_hand_alone_and_of_ratios():
     np.testing.assert_allclose(same_pose.hand_contrast(image, uv), 0, atol=1e-9)
     bright = image.copy()
     bright[:32, 10:30] = 255, 124, 84  # twice as much light on half of the bones
-    luminance, redness = same_pose.hand_contrast(bright, uv)
+    luminance, redness, paling = same_pose.hand_contrast(bright, uv)
     assert luminance == pytest.approx(np.log(2) / 2, abs=0.03)
-    assert redness < 0.02
+    assert redness < 0.02 and paling == pytest.approx(0, abs=0.05)
+    pale = image.copy()
+    pale[:32, 10:30] = 255, 152, 112  # more light of a paler colour
+    colours = same_pose.to_linear(np.array([[188, 90, 60], [255, 152, 112]]) / 255) + same_pose.DARK
+    redder = np.log(colours[:, 0] / colours[:, 1])
+    fall = -np.diff(redder) / np.diff(np.log(colours @ [0.2126, 0.7152, 0.0722]))
+    assert same_pose.hand_contrast(pale, uv)[2] == pytest.approx(fall[0], rel=0.05) and fall[0] > 0.1
     red = image.copy()
     red[:32, 10:30, 0] = 255
     assert same_pose.hand_contrast(red, uv)[1] == pytest.approx(np.log(2) / 2, abs=0.03)
