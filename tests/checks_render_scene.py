@@ -218,11 +218,11 @@ def test_people_are_exposed_part_of_the_way_to_the_middle():
 
 @pytest.mark.parametrize("shoulder", [0.0, 0.3, 6.0])
 def test_highlights_roll_off_and_come_back(shoulder):
-    light = np.linspace(0, 1 + shoulder * (1 - develop.MIDDLE), 50)
+    light = np.linspace(0, 1 + shoulder * (1 - develop.FIXED), 50)
     value = develop.roll_off(light, shoulder)
     assert value[0] == 0 and value[-1] == pytest.approx(1)
     assert (np.diff(value) > 0).all()
-    assert develop.roll_off(develop.MIDDLE, shoulder) == pytest.approx(develop.MIDDLE)
+    assert develop.roll_off(develop.FIXED, shoulder) == pytest.approx(develop.FIXED)
     assert develop.undo_roll_off(value, shoulder) == pytest.approx(light)
     bright, dark = develop.roll_off(np.array([[1.0, 0.5], [0.1, 0.05]]), shoulder)
     assert bright[0] / bright[1] <= dark[0] / dark[1] <= 2 + 1e-9  # bright skin is paler than dark

@@ -6,22 +6,27 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-MIDDLE = 0.18  # linear light that the tone curve leaves as it is
+FIXED = 0.18  # linear light that the tone curve leaves as it is
+
+
+def _gain(shoulder):
+    """What light is multiplied by before it rolls off, so that FIXED stays."""
+    return 1 / (1 + shoulder * (1 - FIXED))
 
 
 def roll_off(linear, shoulder):
     """Tone curve of a camera on linear light >= 0, each colour by itself: highlights are dimmer and paler.
 
-    shoulder: 0 none.  What is brighter than MIDDLE comes out darker, what is darker a little brighter;
-    light of 1 + shoulder * (1 - MIDDLE) comes out as 1.
+    shoulder: 0 none.  What is brighter than FIXED comes out darker, what is darker a little brighter;
+    light of 1 + shoulder * (1 - FIXED) comes out as 1.
     """
-    gain = 1 / (1 + shoulder * (1 - MIDDLE))
+    gain = _gain(shoulder)
     return linear * gain * (1 + shoulder) / (1 + shoulder * gain * linear)
 
 
 def undo_roll_off(value, shoulder):
     """The light of which `roll_off` makes `value`, 0 to 1."""
-    gain = 1 / (1 + shoulder * (1 - MIDDLE))
+    gain = _gain(shoulder)
     return value / (gain * (1 + shoulder) - shoulder * gain * value)
 
 
