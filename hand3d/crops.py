@@ -69,19 +69,36 @@ def crop_and_resize(images, centre, side, crop_size, antialias=True, up=None):
     start = centre - 0.5 * (size - 1) * step[:, None]
     rows = interpolation_matrix(start[:, 1], step, size, height, antialias)
     columns = interpolation_matrix(start[:, 0], step, size, width, antialias)
-    crop = apply(rows, columns, images)
-    return crop if up is None else turn(crop, up, crop_size)
+    planes = _apply(rows, columns, ops.transpose(images, (0, 3, 1, 2)))
+    if up is not None:
+        planes = _turn(planes, up, crop_size)
+    return ops.transpose(planes, (0, 2, 3, 1))
 
 
-def turn(images, up, size):
-    """The middle of square images, turned: (B, N, N, C) -> (B, size, size, C) float32, bilinear.
+def _turn(planes, up, size):
+    """The middle of square planes, turned: (B, C, N, N) -> (B, C, size, size) float32, bilinear.
 
     up: (B, 2), unit vector of the image that points up in the result.
     """
-    across, down = _axes(up)
-    linear = ops.stack([across, down], axis=-1)
-    middle = 0.5 * (images.shape[1] - 1) - 0.5 * (size - 1) * ops.sum(linear, axis=-1)
-    return warp(images, ops.concatenate([linear, middle[..., None]], axis=-1), size)[0]
+    linear = ops.stack(_axes(up), axis=-1)
+    channels, side = planes.shape[1], planes.shape[2]
+    offset = ops.arange(size, dtype="float32") - 0.5 * (size - 1)
+    u, v = (
+        linear[:, axis, 0, None, None] * offset
+        + linear[:, axis, 1, None, None] * offset[:, None]
+        + 0.5 * (side - 1)
+        for axis in (0, 1)
+    )
+    column, row = (ops.clip(ops.floor(place), 0, side - 2) for place in (u, v))
+    u, v = (u - column)[:, None], (v - row)[:, None]
+    plane = ops.reshape(ops.arange(ops.shape(planes)[0] * channels, dtype="int32"), (-1, channels, 1, 1))
+    index = plane * side**2 + ops.cast(row * side + column, "int32")[:, None]
+    values = ops.reshape(planes, (-1,))
+    top_left, top_right, low_left, low_right = (
+        ops.take(values, index + step) for step in (0, 1, side, side + 1)
+    )
+    top, low = top_left + (top_right - top_left) * u, low_left + (low_right - low_left) * u
+    return top + (low - top) * v
 
 
 def warp(picture, matrix, size):
@@ -204,13 +221,13 @@ def apply(rows, columns, images):
 
     rows: (B or 1, o, H).  columns: (B or 1, p, W).
     """
-    _, height, width, channels = ops.shape(images)
-    out_height, out_width = ops.shape(rows)[1], ops.shape(columns)[1]
-    tall = ops.matmul(rows, ops.reshape(images, (-1, height, width * channels)))
-    tall = ops.transpose(ops.reshape(tall, (-1, out_height, width, channels)), (0, 2, 1, 3))
-    wide = ops.matmul(columns, ops.reshape(tall, (-1, width, out_height * channels)))
-    wide = ops.reshape(wide, (-1, out_width, out_height, channels))
-    return ops.transpose(wide, (0, 2, 1, 3))
+    return ops.transpose(_apply(rows, columns, ops.transpose(images, (0, 3, 1, 2))), (0, 2, 3, 1))
+
+
+def _apply(rows, columns, planes):
+    """The same of planes: (B, C, H, W) -> (B, C, o, p)."""
+    tall = ops.matmul(rows[:, None], planes)
+    return ops.matmul(tall, ops.swapaxes(columns, -1, -2)[:, None])
 
 
 def _triangle_sum(position, radius):

@@ -33,14 +33,13 @@ FLOOR = 3e-3  # probability of a keypoint anywhere, which keeps a missing peak f
 def peaks(maps, count):
     """The `count` highest local maxima (of 5 x 5 cells) of each map.
 
-    maps: (B, 21, h, w) float32, at least 0.  Returns cells (B, 21, count) int, row * w + column; where a map
+    maps: (B, h, w, 21) float32, at least 0.  Returns cells (B, 21, count) int, row * w + column; where a map
     has fewer, any cells follow.
     """
-    _, keypoints, height, width = ops.shape(maps)
+    _, height, width, keypoints = ops.shape(maps)
     around = scoremaps.WINDOW
-    image = ops.transpose(maps, (0, 2, 3, 1))
-    highest = ops.max_pool(image, around, strides=1, padding="same", data_format="channels_last")
-    alone = ops.transpose(ops.where(image >= highest, image, -1.0), (0, 3, 1, 2))
+    highest = ops.max_pool(maps, around, strides=1, padding="same", data_format="channels_last")
+    alone = ops.transpose(ops.where(maps >= highest, maps, -1.0), (0, 3, 1, 2))
     return ops.top_k(ops.reshape(alone, (-1, keypoints, height * width)), count)[1]
 
 
@@ -79,16 +78,14 @@ def decode(maps, crop_size, extent, mode="linear", count=PEAKS):
     that a keypoint may choose from.  Returns uv_crop (B, 21, 2) crop pixels and confidence (B, 21) as there,
     and the same of all peaks: (B, 21, count, 2) and (B, 21, count).
     """
-    maps = ops.transpose(ops.cast(maps, "float32"), (0, 3, 1, 2))
-    _, _, height, width = ops.shape(maps)
+    maps = ops.cast(maps, "float32")
     cells = peaks(maps, count)
-    places, masses = [], []
-    for k in range(count):
-        uv_cells, window = scoremaps.look_around(maps, cells[..., k])
-        places.append(scoremaps.cells_to_pixels(uv_cells, (height, width), crop_size))
-        most = ops.sum if mode == "probability" else ops.max
-        masses.append(ops.clip(most(window, axis=(-1, -2)), 0.0, 1.0))
-    uv, mass = ops.stack(places, axis=2), ops.stack(masses, axis=2)
+    maps = ops.transpose(maps, (0, 3, 1, 2))
+    _, _, height, width = ops.shape(maps)
+    uv_cells, window = scoremaps.look_around(maps, cells)
+    uv = scoremaps.cells_to_pixels(uv_cells, (height, width), crop_size)
+    most = ops.sum if mode == "probability" else ops.max
+    mass = ops.clip(most(window, axis=(-1, -2)), 0.0, 1.0)
     choice = best_tree(uv, ops.log(mass + FLOOR), extent)
     confidence = _take_last(mass, choice)
     chosen = ops.stack([_take_last(uv[..., axis], choice) for axis in (0, 1)], axis=-1)

@@ -9,6 +9,8 @@ Maps are (B, size, size, 21) float32.  Two kinds: *linear* maps hold the paper's
 *probability* maps sum to 1 over the positions of each keypoint.
 """
 
+import math
+
 import keras
 from keras import ops
 
@@ -122,17 +124,21 @@ def decode(maps, crop_size, mode="linear", refine="fit", grid="half_pixel"):
 
 
 def look_around(maps, cell, refine="fit"):
-    """The peak near a cell of each map, as `decode` reads it.
+    """The peaks near cells of each map, as `decode` reads it.
 
-    maps: (B, 21, h, w) float32.  cell: (B, 21) int, row * w + column.
+    maps: (B, 21, h, w) float32.  cell: (B, 21) int, row * w + column; or (B, 21, K), and K stands in the
+    results likewise.
     Returns uv_cells (B, 21, 2) in cells and the window (B, 21, 5, 5) around the cell, nothing below 0.
     """
-    _, _, height, width = ops.shape(maps)
+    _, keypoints, height, width = ops.shape(maps)
     row, column = cell // width, cell % width
     row_start, pick_rows = _window(row, height)
     column_start, pick_columns = _window(column, width)
-    window = ops.matmul(ops.matmul(pick_rows, maps), ops.swapaxes(pick_columns, -1, -2))
-    window = ops.maximum(window, 0.0)
+    rows = pick_rows.shape[-2]
+    together = ops.reshape(pick_rows, (-1, keypoints, math.prod(cell.shape[2:]) * rows, height))
+    strips = ops.matmul(together, maps)
+    strips = ops.reshape(strips, (-1, *cell.shape[1:], rows, width))
+    window = ops.maximum(ops.matmul(strips, ops.swapaxes(pick_columns, -1, -2)), 0.0)
     peak_row = ops.cast(row - row_start, "float32")
     peak_column = ops.cast(column - column_start, "float32")
     v = ops.cast(row_start, "float32") + _peak(ops.sum(window, axis=-1), peak_row, refine)
@@ -164,7 +170,7 @@ def _squared_distances(uv_crop, size, crop_size):
 
 
 def _window(index, length):
-    """First cell of the window (B, 21) int and the matrix (B, 21, window, length) that picks its cells."""
+    """First cell of the window (B, 21, ...) and the matrix (B, 21, ..., window, length) that picks it."""
     size = min(WINDOW, length)
     start = ops.clip(index - size // 2, 0, length - size)
     cells = start[..., None] + ops.arange(size, dtype=keras.backend.standardize_dtype(start.dtype))
@@ -172,7 +178,7 @@ def _window(index, length):
 
 
 def _peak(profile, peak, refine):
-    """Sub-cell position of the maximum of profiles (B, 21, window), in cells from the window's start.
+    """Sub-cell position of the maximum of profiles (B, 21, ..., window), in cells from the window's start.
 
     Least-squares parabola through the logarithm, weighted by the squared value (Guo 2011), solved in
     closed form.

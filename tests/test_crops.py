@@ -1,11 +1,12 @@
 """Crops and resizing: the pixel rule, exact inverses, agreement with other code."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 from PIL import Image
 
-from hand3d import crops
+from hand3d import crop_layers, crops
 
 
 def array(x):
@@ -72,6 +73,17 @@ def test_a_turned_crop_shows_what_the_coordinates_say(size):
     np.testing.assert_allclose(ahead, np.tile([middle, middle - 5 * size / 20], (4, 1)), atol=1e-3)
     back = crops.image_to_crop(expected, centre, side, size, up)
     np.testing.assert_allclose(array(back), uv_crop, atol=1e-3)
+
+
+def test_turned_crops_of_a_compiled_model_are_those_of_an_eager_call():
+    """TensorFlow's optimiser of graphs once lost the batch of the turned coordinates' products."""
+    images = np.random.default_rng(0).uniform(0, 255, (3, 40, 60, 3)).astype("float32")
+    centre, side = np.full((3, 2), 20.0, "float32"), np.full(3, 25.0, "float32")
+    where = keras.Input((2,)), keras.Input(()), keras.Input((2,))
+    inputs = [keras.Input((40, 60, 3)), *where]
+    model = keras.Model(inputs, crop_layers.CropImages(16)(inputs))
+    given = [images, centre, side, unit([0.0, 30.0, -90.0])]
+    np.testing.assert_allclose(model.predict(given, verbose=0), array(model(given)), atol=1e-3)
 
 
 def test_points_in_3d_turn_with_the_crop():

@@ -60,6 +60,17 @@ def test_decode_inverts_encode_at_the_edges_too(size, crop_size, mode):
     assert confidence.min() > 0.8 and confidence.max() <= 1.0
 
 
+def test_several_cells_of_a_map_are_looked_at_as_each_by_itself():
+    rng = np.random.default_rng(0)
+    maps = rng.uniform(-0.1, 1, (2, K, 12, 9)).astype("float32")
+    cells = rng.integers(0, 12 * 9, (2, K, 3)).astype("int32")
+    places, windows = (array(value) for value in scoremaps.look_around(maps, cells))
+    for k in range(3):
+        place, window = (array(value) for value in scoremaps.look_around(maps, cells[..., k]))
+        np.testing.assert_allclose(places[:, :, k], place, atol=1e-5)
+        np.testing.assert_allclose(windows[:, :, k], window, atol=1e-6)
+
+
 def test_confidence_says_how_sure():
     uv = np.full((1, K, 2), 60.0)
     weak = scoremaps.encode(uv, np.full((1, K), 0.3), 32, 128)
