@@ -69,7 +69,7 @@ def crop_and_resize(images, centre, side, crop_size, antialias=True, up=None):
     start = centre - 0.5 * (size - 1) * step[:, None]
     rows = interpolation_matrix(start[:, 1], step, size, height, antialias)
     columns = interpolation_matrix(start[:, 0], step, size, width, antialias)
-    planes = _apply(rows, columns, ops.transpose(images, (0, 3, 1, 2)))
+    planes = _planes(rows, columns, images)
     if up is not None:
         planes = _turn(planes, up, crop_size)
     return ops.transpose(planes, (0, 2, 3, 1))
@@ -221,13 +221,21 @@ def apply(rows, columns, images):
 
     rows: (B or 1, o, H).  columns: (B or 1, p, W).
     """
-    return ops.transpose(_apply(rows, columns, ops.transpose(images, (0, 3, 1, 2))), (0, 2, 3, 1))
+    return ops.transpose(_planes(rows, columns, images), (0, 2, 3, 1))
 
 
-def _apply(rows, columns, planes):
-    """The same of planes: (B, C, H, W) -> (B, C, o, p)."""
-    tall = ops.matmul(rows[:, None], planes)
-    return ops.matmul(tall, ops.swapaxes(columns, -1, -2)[:, None])
+def _planes(rows, columns, images):
+    """The same as (B, C, o, p): what is transposed on the way is small, and the products have one batch axis.
+
+    With two, (B, 1, o, H) by (B, C, H, W), TensorFlow 2.21 crashed in larger graphs.
+    """
+    _, height, width, channels = ops.shape(images)
+    out_height, out_width = ops.shape(rows)[1], ops.shape(columns)[1]
+    tall = ops.matmul(rows, ops.reshape(images, (-1, height, width * channels)))
+    tall = ops.transpose(ops.reshape(tall, (-1, out_height, width, channels)), (0, 3, 1, 2))
+    tall = ops.reshape(tall, (-1, channels * out_height, width))
+    wide = ops.matmul(tall, ops.swapaxes(columns, -1, -2))
+    return ops.reshape(wide, (-1, channels, out_height, out_width))
 
 
 def _triangle_sum(position, radius):
