@@ -28,8 +28,8 @@ WHY_NOT = {
     ("tflite", "bfloat16"): "LiteRT has no bfloat16 kernels",
     ("onnx", "bfloat16"): "ONNX Runtime has no bfloat16 kernels for processors",
 }
-# Networks that int8 reaches in every format.  The lifting networks' fully connected layers do not bear it: 55 mm
-# instead of 24 in the median.  Their convolutions do in OpenVINO; LiteRT loses 4 mm by them, ONNX Runtime 0.7.
+# Networks that int8 reaches in every format.  The lifting networks' dense layers do not bear it: 55 mm
+# instead of 24 in the median.  Their convolutions do in OpenVINO, but cost LiteRT 4 mm, ONNX Runtime 0.7.
 QUANTISED = ("handsegnet", "posenet")
 CARD, LICENCE = "hand3d.json", "LICENSE"
 MEANING = {
