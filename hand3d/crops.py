@@ -94,11 +94,7 @@ def _turn(planes, up, size):
     plane = ops.reshape(ops.arange(ops.shape(planes)[0] * channels, dtype="int32"), (-1, channels, 1, 1))
     index = plane * side**2 + ops.cast(row * side + column, "int32")[:, None]
     values = ops.reshape(planes, (-1,))
-    top_left, top_right, low_left, low_right = (
-        ops.take(values, index + step) for step in (0, 1, side, side + 1)
-    )
-    top, low = top_left + (top_right - top_left) * u, low_left + (low_right - low_left) * u
-    return top + (low - top) * v
+    return _between([ops.take(values, index + step) for step in (0, 1, side, side + 1)], u, v)
 
 
 def warp(picture, matrix, size):
@@ -127,11 +123,15 @@ def warp(picture, matrix, size):
     first = ops.arange(batch, dtype="int32")[:, None, None] * (side - 1) ** 2
     index = first + ops.cast(row, "int32") * (side - 1) + ops.cast(column, "int32")
     near = ops.cast(ops.take(block, index, axis=0), "float32")
-    top_left, top_right, low_left, low_right = (
-        near[..., k * channels : (k + 1) * channels] for k in range(4)
-    )
+    corners = [near[..., k * channels : (k + 1) * channels] for k in range(4)]
+    return _between(corners, u, v), ops.cast(inside, "float32")[..., None]
+
+
+def _between(corners, u, v):
+    """Bilinear: the values at top left, top right, low left and low right, and how far along, 0 to 1."""
+    top_left, top_right, low_left, low_right = corners
     top, low = top_left + (top_right - top_left) * u, low_left + (low_right - low_left) * u
-    return top + (low - top) * v, ops.cast(inside, "float32")[..., None]
+    return top + (low - top) * v
 
 
 def resize(images, size, antialias=True):
